@@ -1,0 +1,117 @@
+// Environment → one typed, validated Config. Nothing else in the server reads process.env.
+// Secrets are deleted from process.env once read, so that no child inherits them.
+import { homedir } from 'node:os'
+import { resolve } from 'node:path'
+import { z } from 'zod'
+import { BUILD_TIMEOUT_SECONDS_MAX } from './limits.ts'
+
+const httpUrl = z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
+const wholeNumber = (min: number, max: number) =>
+  z.coerce
+    .number({ error: 'must be a whole number' })
+    .int({ error: 'must be a whole number' })
+    .min(min, { error: `must be at least ${min}` })
+    .max(max, { error: `must be at most ${max}` })
+
+const Environment = z.object({
+  HOST: z.string().min(1).default('127.0.0.1'),
+  PORT: wholeNumber(0, 65_535).default(8083),
+  PUBLIC_URL: httpUrl.optional(),
+  DATA_DIR: z.string().min(1).optional(),
+  DATABASE_URL: z
+    .url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' })
+    .optional(),
+  JWT_SECRET: z.string().min(32, { error: 'must have at least 32 characters' }).optional(),
+  MAX_CONCURRENT_SOURCE_BUILDS: wholeNumber(1, 1000).default(2),
+  BUILDER_IMAGE: z.string().min(1).optional(),
+  BUILD_TIMEOUT: wholeNumber(1, BUILD_TIMEOUT_SECONDS_MAX).default(600),
+  REGISTRY_URL: httpUrl.optional(),
+  REGISTRY_USERNAME: z.string().optional(),
+  REGISTRY_PASSWORD: z.string().optional(),
+  RUNNER: z.enum(['auto', 'qemu'], { error: 'must be auto or qemu' }).default('auto'),
+  LOG_LEVEL: z
+    .enum(['debug', 'info', 'warn', 'error', 'silent'], {
+      error: 'must be debug, info, warn, error or silent',
+    })
+    .default('info'),
+  EGRESS_ALLOW_ADDRESSES: z
+    .string()
+    .regex(/^[0-9a-fA-F.:,]*$/, { error: 'must be a comma-separated list of IP addresses' })
+    .default(''),
+})
+
+const SECRET_NAMES = ['JWT_SECRET', 'DATABASE_URL', 'REGISTRY_PASSWORD', 'REGISTRY_USERNAME']
+
+export interface Config {
+  host: string
+  port: number
+  publicUrl: string | undefined
+  dataDir: string
+  databaseUrl: string | undefined
+  jwtSecret: string | undefined
+  maxConcurrentBuilds: number
+  builderImage: string | undefined
+  buildTimeoutSeconds: number
+  registryUrl: string | undefined
+  registryUsername: string | undefined
+  registryPassword: string | undefined
+  runner: 'auto' | 'qemu'
+  logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
+  /** Addresses egress may reach although they are private: a stand-in mirror on the host, say. */
+  egressAllowAddresses: string[]
+}
+
+/** A setting that is wrong; the message has one line per variable: name, value, what it must be. */
+export class ConfigError extends Error {
+  override name = 'ConfigError'
+}
+
+export function readConfig(env: NodeJS.ProcessEnv): Config {
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''))
+  const parsed = Environment.safeParse(given)
+  if (!parsed.success) throw new ConfigError(parsed.error.issues.map(describe(env)).join('\n'))
+  const e = parsed.data
+  return {
+    host: e.HOST,
+    port: e.PORT,
+    publicUrl: e.PUBLIC_URL?.replace(/\/+$/, ''),
+    dataDir: resolve(e.DATA_DIR ?? defaultDataDir(env)),
+    databaseUrl: e.DATABASE_URL,
+    jwtSecret: e.JWT_SECRET,
+    maxConcurrentBuilds: e.MAX_CONCURRENT_SOURCE_BUILDS,
+    builderImage: e.BUILDER_IMAGE,
+    buildTimeoutSeconds: e.BUILD_TIMEOUT,
+    registryUrl: e.REGISTRY_URL?.replace(/\/+$/, ''),
+    registryUsername: e.REGISTRY_USERNAME,
+    registryPassword: e.REGISTRY_PASSWORD,
+    runner: e.RUNNER,
+    logLevel: e.LOG_LEVEL,
+    egressAllowAddresses: e.EGRESS_ALLOW_ADDRESSES.split(',').filter((part) => part !== ''),
+  }
+}
+
+/** Reads the process's own environment and takes the secrets out of it. */
+export function takeConfig(): Config {
+  const config = readConfig(process.env)
+  for (const name of SECRET_NAMES) delete process.env[name]
+  return config
+}
+
+/** Puts a folder in front of PATH, so that a library which spawns `git-…` by name gets our launcher. */
+export function prependPath(folder: string): void {
+  process.env.PATH = `${folder}:${process.env.PATH ?? '/usr/bin:/bin'}`
+}
+
+// Root's home is closed to the unprivileged users that run git and the VMs, so root's default is /var/lib.
+function defaultDataDir(env: NodeJS.ProcessEnv): string {
+  if (process.getuid?.() === 0) return '/var/lib/hypeman'
+  return resolve(env.XDG_DATA_HOME ?? resolve(homedir(), '.local/share'), 'hypeman')
+}
+
+function describe(env: NodeJS.ProcessEnv) {
+  return (issue: z.core.$ZodIssue): string => {
+    const name = String(issue.path[0])
+    const value = SECRET_NAMES.includes(name) ? '(secret)' : JSON.stringify(env[name])
+    return `${name}=${value} is not valid: ${issue.message}`
+  }
+}
