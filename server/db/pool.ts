@@ -1,0 +1,32 @@
+// The connection pool. Composition through knex; statements where order or locks matter are raw SQL.
+import knex, { type Knex } from 'knex'
+import pg from 'pg'
+
+export type Db = Knex
+/** A pool or a transaction of it. */
+export type Queryable = Knex | Knex.Transaction
+
+const INT8_OID = 20
+const NUMERIC_OID = 1700
+
+export function createDb(url: string, { poolMax = 20 }: { poolMax?: number } = {}): Db {
+  // Counters, sequence numbers and sizes stay far below 2^53, so bigint columns are plain numbers here.
+  pg.types.setTypeParser(INT8_OID, Number)
+  pg.types.setTypeParser(NUMERIC_OID, Number)
+  return knex({
+    client: 'pg',
+    connection: url,
+    pool: { min: 0, max: poolMax, idleTimeoutMillis: 30_000 },
+    acquireConnectionTimeout: 10_000,
+  })
+}
+
+/** Rows of a raw statement; bindings are `?` or `:name`. */
+export async function rows<Row>(
+  db: Queryable,
+  sql: string,
+  bindings: readonly unknown[] | Record<string, unknown> = [],
+): Promise<Row[]> {
+  const result = await db.raw(sql, bindings as Knex.RawBinding[])
+  return result.rows as Row[]
+}
