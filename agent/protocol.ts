@@ -1,0 +1,118 @@
+// The shared wire vocabulary of host and agent: one JSON message per line over the channel
+// (vsock port 5001), and the shape of /config/build.json. Follows seed 000's VsockMessage and BuildConfig.
+// Types and names only: both sides import it, it imports nothing.
+
+/** The agent listens here inside the guest (seed 000). */
+export const AGENT_PORT = 5001
+/** Guest → host: the registry proxy; inside the guest it is localhost:5000. */
+export const REGISTRY_PORT = 5000
+/** Guest → host: the egress proxy; exists only for builds with network_mode egress. */
+export const EGRESS_PORT = 3128
+
+export const MESSAGE_BYTES_MAX = 1024 * 1024
+
+export type NetworkMode = 'isolated' | 'egress'
+
+/** /config/build.json: seed 000's fields, plus what a pushed build needs. */
+export interface BuildConfig {
+  job_id: string
+  dockerfile?: string
+  /** Path of the Dockerfile relative to source_path; default `Dockerfile`. */
+  dockerfile_path?: string
+  target?: string
+  base_image_digest?: string
+  /** Registry as the guest reaches it, without scheme: `localhost:5000`. */
+  registry_url: string
+  /** Public name of the same registry (`host:port`): a FROM of it goes through the tunnel. */
+  registry_public_name: string
+  registry_token?: string
+  /** Repository the image is pushed to, by digest: `builds/<id>`. */
+  image_repository: string
+  cache_scope?: string
+  source_path: string
+  source_hash: string
+  build_args?: Record<string, string>
+  timeout_seconds: number
+  network_mode: NetworkMode
+  is_admin_build?: boolean
+  global_cache_key?: string
+  no_cache?: boolean
+  /** Commit time in seconds, for SOURCE_DATE_EPOCH. */
+  source_date_epoch?: number
+  /** Labels put on the image, for example org.opencontainers.image.revision. */
+  labels?: Record<string, string>
+}
+
+export type FailureClass =
+  | 'build'
+  | 'source'
+  | 'timeout'
+  | 'oom'
+  | 'disk'
+  | 'registry'
+  | 'infra'
+  | 'lost'
+
+export type StepState = 'started' | 'cached' | 'done' | 'failed'
+
+/** One BuildKit vertex, numbered in order of first appearance. */
+export interface Step {
+  /** 1-based, stable within one build. */
+  n: number
+  /** As BuildKit names it: `[2/4] RUN npm ci`. */
+  name: string
+  state: StepState
+  started_at?: string
+  completed_at?: string
+  duration_ms?: number
+  error?: string
+}
+
+export interface FailedStep {
+  n: number
+  name: string
+  exit_code?: number
+  /** The last lines it printed, oldest first. */
+  last_lines: string[]
+}
+
+/** One FROM that was really used. */
+export interface BaseImage {
+  ref: string
+  digest: string
+}
+
+export interface Provenance {
+  base_image_digest?: string
+  base_images?: BaseImage[]
+  source_hash: string
+  lockfile_hashes?: Record<string, string>
+  buildkit_version: string
+  /** RFC 3339, when the build completed. */
+  timestamp: string
+}
+
+export interface BuildResult {
+  success: boolean
+  image_digest?: string
+  /** One sentence: what failed. */
+  error?: string
+  failure_class?: FailureClass
+  failed_step?: FailedStep
+  provenance: Provenance
+  duration_ms: number
+}
+
+/** What the agent is busy with; `pushing` becomes the build's status. */
+export type AgentPhase = 'preparing' | 'building' | 'pushing'
+
+export type AgentMessage =
+  | { type: 'hello'; job_id: string; boot_ms: number }
+  | { type: 'status'; status: AgentPhase }
+  | { type: 'step'; step: Step }
+  /** One line, without its newline. `step` is the number of the vertex that printed it. */
+  | { type: 'log'; log: string; step?: number }
+  | { type: 'heartbeat' }
+  | { type: 'result'; result: BuildResult }
+
+export type HostMessage = { type: 'host_ready' } | { type: 'cancel'; reason: string }

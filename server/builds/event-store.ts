@@ -1,0 +1,123 @@
+// The numbered, append-only sequence of one build's events. The row lock on the build makes the order of
+// numbers the order of commits, so a reader that saw n never meets a smaller number later.
+import type { Step } from '../../agent/protocol.ts'
+import type { Queryable } from '../db/pool.ts'
+import { rows } from '../db/pool.ts'
+import type { BuildEvent, BuildStatus } from './schema.ts'
+
+export type NewEvent =
+  | { type: 'log'; line: string; step?: number }
+  | { type: 'status'; status: BuildStatus }
+  | { type: 'step'; step: Step }
+  | { type: 'attempt'; attempt: number; reason: string }
+
+/** Appends in order, or nothing at all when the lease is given and no longer held. Returns whether it did. */
+export async function appendEvents(
+  db: Queryable,
+  buildId: string,
+  events: readonly NewEvent[],
+  lease?: { token: string },
+): Promise<boolean> {
+  if (events.length === 0) return true
+  const columns = events.map(toColumns)
+  const appended = await rows(
+    db,
+    `with numbered as (
+       update builds
+       set last_seq = last_seq + cast(:count as int)
+       where id = :buildId
+         and (cast(:token as uuid) is null
+           or (lease_token = cast(:token as uuid) and status in ('building', 'pushing')))
+       returning last_seq - cast(:count as int) as base
+     ), inserted as (
+       insert into build_events (build_id, seq, type, content, data)
+       select cast(:buildId as text), numbered.base + e.n, e.type, e.content, cast(e.data as jsonb)
+       from numbered,
+         unnest(cast(:types as text[]), cast(:contents as text[]), cast(:datas as text[]))
+           with ordinality as e (type, content, data, n)
+       returning 1
+     )
+     select pg_notify('hypeman_build', cast(:buildId as text)) from numbered`,
+    {
+      count: events.length,
+      buildId,
+      token: lease?.token ?? null,
+      types: columns.map((c) => c.type),
+      contents: columns.map((c) => c.content),
+      datas: columns.map((c) => c.data),
+    },
+  )
+  return appended.length > 0
+}
+
+/** Events after a number, in order. */
+export async function readEvents(
+  db: Queryable,
+  buildId: string,
+  afterSeq: number,
+  limit: number,
+): Promise<BuildEvent[]> {
+  const found = await rows<EventRow>(
+    db,
+    `select seq, at, type, content, data
+     from build_events
+     where build_id = ? and seq > ?
+     order by seq
+     limit ?`,
+    [buildId, afterSeq, limit],
+  )
+  return found.map(toEvent)
+}
+
+interface EventRow {
+  seq: number
+  at: Date
+  type: BuildEvent['type']
+  content: string | null
+  // biome-ignore lint/suspicious/noExplicitAny: written by toColumns below, per type
+  data: any
+}
+
+function toColumns(event: NewEvent): { type: string; content: string | null; data: string | null } {
+  switch (event.type) {
+    case 'log': {
+      // PostgreSQL text can't hold NUL.
+      const content = event.line.replaceAll('\u0000', '')
+      return {
+        type: 'log',
+        content,
+        data: event.step ? JSON.stringify({ step: event.step }) : null,
+      }
+    }
+    case 'status':
+      return { type: 'status', content: event.status, data: null }
+    case 'step':
+      return {
+        type: 'step',
+        content: null,
+        data: JSON.stringify(event.step).replaceAll('\\u0000', ''),
+      }
+    case 'attempt':
+      return {
+        type: 'attempt',
+        content: event.reason,
+        data: JSON.stringify({ attempt: event.attempt }),
+      }
+  }
+}
+
+function toEvent(row: EventRow): BuildEvent {
+  const { seq, at } = row
+  switch (row.type) {
+    case 'log': {
+      const line = row.content ?? ''
+      return { seq, at, type: 'log', line, ...(row.data?.step ? { step: row.data.step } : {}) }
+    }
+    case 'status':
+      return { seq, at, type: 'status', status: row.content as BuildStatus }
+    case 'step':
+      return { seq, at, type: 'step', step: row.data }
+    case 'attempt':
+      return { seq, at, type: 'attempt', attempt: row.data.attempt, reason: row.content ?? '' }
+  }
+}

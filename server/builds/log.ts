@@ -1,0 +1,75 @@
+// Reading a build's log: follow() is one async iterable with two kinds of readers, the hook's stream and SSE.
+
+import type { Listener } from '../db/listen.ts'
+import type { Db } from '../db/pool.ts'
+import { FOLLOW_POLL_MS, LOG_READ_ROWS_MAX } from '../limits.ts'
+import { readEvents } from './event-store.ts'
+import { type BuildEvent, type BuildStatus, TERMINAL } from './schema.ts'
+
+export type BuildLog = ReturnType<typeof createBuildLog>
+
+export function createBuildLog({ db, listener }: { db: Db; listener: Listener }) {
+  const read = (buildId: string, afterSeq: number, limit = LOG_READ_ROWS_MAX) =>
+    readEvents(db, buildId, afterSeq, limit)
+
+  /**
+   * Events after `afterSeq` in order, as they are appended; ends after the terminal status, which is the
+   * last event of a build, or when the signal aborts. Reads only as fast as it is consumed.
+   */
+  async function* follow(
+    buildId: string,
+    afterSeq: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<BuildEvent> {
+    const bell = createBell()
+    const off = listener.on('hypeman_build', (id) => {
+      if (id === buildId || id === '') bell.ring()
+    })
+    try {
+      let seq = afterSeq
+      while (!signal.aborted) {
+        const armed = bell.arm(FOLLOW_POLL_MS, signal)
+        const events = await read(buildId, seq)
+        for (const event of events) {
+          if (signal.aborted) return
+          seq = event.seq
+          yield event
+          if (event.type === 'status' && TERMINAL.has(event.status)) return
+        }
+        if (events.length === 0 && (await isFinished(buildId, seq))) return
+        if (events.length < LOG_READ_ROWS_MAX) await armed
+      }
+    } finally {
+      off()
+    }
+  }
+
+  // A reader may resume behind the last event of a finished build: nothing will come any more.
+  async function isFinished(buildId: string, seq: number): Promise<boolean> {
+    const row = await db('builds').where({ id: buildId }).first('status', 'last_seq')
+    if (!row) return true
+    return TERMINAL.has(row.status as BuildStatus) && row.last_seq <= seq
+  }
+
+  return { read, follow }
+}
+
+/** Armed before a read, so that a ring during the read is not lost. */
+function createBell() {
+  let wake = () => {}
+  return {
+    ring: () => wake(),
+    arm(timeoutMs: number, signal: AbortSignal): Promise<void> {
+      return new Promise((resolve) => {
+        const done = () => {
+          clearTimeout(timer)
+          signal.removeEventListener('abort', done)
+          resolve()
+        }
+        const timer = setTimeout(done, timeoutMs)
+        signal.addEventListener('abort', done, { once: true })
+        wake = done
+      })
+    },
+  }
+}

@@ -1,0 +1,133 @@
+// The words of the domain: wire, database and code share them. Absent fields are absent, never null.
+import { z } from 'zod'
+import {
+  BUILD_ARG_BYTES_MAX,
+  BUILD_ARGS_MAX,
+  BUILD_CPUS_MAX,
+  BUILD_MEMORY_MB_MAX,
+  BUILD_MEMORY_MB_MIN,
+  BUILD_TIMEOUT_SECONDS_MAX,
+} from '../limits.ts'
+
+export const BuildStatus = z
+  .enum(['queued', 'building', 'pushing', 'ready', 'failed', 'cancelled'])
+  .meta({ id: 'BuildStatus' })
+export type BuildStatus = z.infer<typeof BuildStatus>
+
+export const FailureClass = z
+  .enum(['build', 'source', 'timeout', 'oom', 'disk', 'registry', 'infra', 'lost'])
+  .meta({ id: 'FailureClass', description: 'Why a build failed; only with status failed.' })
+export type FailureClass = z.infer<typeof FailureClass>
+
+export const TERMINAL: ReadonlySet<BuildStatus> = new Set(['ready', 'failed', 'cancelled'])
+
+export const BuildId = z.string().regex(/^[a-z0-9]{8,40}$/, { error: 'must be a build id' })
+
+export const BuildPolicy = z
+  .strictObject({
+    timeout_seconds: z.int().min(1).max(BUILD_TIMEOUT_SECONDS_MAX).optional(),
+    memory_mb: z.int().min(BUILD_MEMORY_MB_MIN).max(BUILD_MEMORY_MB_MAX).optional(),
+    cpus: z.int().min(1).max(BUILD_CPUS_MAX).optional(),
+    network_mode: z.enum(['isolated', 'egress']).optional(),
+  })
+  .meta({ id: 'BuildPolicy' })
+export type BuildPolicy = z.infer<typeof BuildPolicy>
+
+/** A relative path inside the source: no `..`, no leading slash, no control characters. */
+export const SourcePath = z
+  .string()
+  .min(1)
+  .max(1024)
+  .regex(/^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))[^\u0000-\u001f\u007f]+$/, {
+    error: 'must be a relative path inside the source',
+  })
+
+const argName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, {
+  error: 'must be a build argument name: a letter or _, then letters, digits or _',
+})
+
+export const BuildArgs = z
+  .record(
+    // BUILDKIT_* arguments steer BuildKit itself, so users can't set them.
+    argName.refine((name) => !name.startsWith('BUILDKIT_'), { error: 'BUILDKIT_* is reserved' }),
+    z.string().max(BUILD_ARG_BYTES_MAX),
+  )
+  .refine((args) => Object.keys(args).length <= BUILD_ARGS_MAX, {
+    error: `at most ${BUILD_ARGS_MAX} build arguments`,
+  })
+
+/** seed 000: lower case, digits and dashes, its own normal form, 3–64 characters. */
+export const CacheScope = z.string().regex(/^(?=.{3,64}$)[a-z0-9]+(?:-[a-z0-9]+)*$/, {
+  error: 'must be 3 to 64 lower-case letters, digits and single dashes',
+})
+
+/** How a build is to be done; stored with it, so that later changes of the app don't alter it. */
+export const BuildRequest = z.strictObject({
+  dockerfile_path: SourcePath.optional(),
+  target: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/)
+    .optional(),
+  build_args: BuildArgs.optional(),
+  build_policy: BuildPolicy.optional(),
+  cache_scope: CacheScope.optional(),
+  no_cache: z.boolean().optional(),
+  /** Commit time in seconds; becomes SOURCE_DATE_EPOCH. */
+  source_date_epoch: z.int().nonnegative().optional(),
+})
+export type BuildRequest = z.infer<typeof BuildRequest>
+
+export const Provenance = z
+  .object({
+    base_image_digest: z.string().optional(),
+    base_images: z.array(z.object({ ref: z.string(), digest: z.string() })).optional(),
+    source_hash: z.string(),
+    lockfile_hashes: z.record(z.string(), z.string()).optional(),
+    buildkit_version: z.string(),
+    timestamp: z.string(),
+  })
+  .meta({ id: 'BuildProvenance' })
+export type Provenance = z.infer<typeof Provenance>
+
+export const Phases = z
+  .object({
+    queue_ms: z.int().optional(),
+    vm_ms: z.int().optional(),
+    build_ms: z.int().optional(),
+    push_ms: z.int().optional(),
+  })
+  .meta({ id: 'BuildPhases', description: 'Milliseconds spent in each phase, as far as reached.' })
+export type Phases = z.infer<typeof Phases>
+
+/** A build as the API shows it: seed 000's fields and what a pushed build adds. Times are RFC 3339. */
+export const Build = z
+  .object({
+    id: BuildId,
+    status: BuildStatus,
+    queue_position: z.int().min(1).optional(),
+    image_digest: z.string().optional(),
+    image_ref: z.string().optional(),
+    error: z.string().optional(),
+    failure_class: FailureClass.optional(),
+    provenance: Provenance.optional(),
+    app: z.string().optional(),
+    ref: z.string().optional(),
+    commit: z.string().optional(),
+    pusher: z.string().optional(),
+    attempt: z.int(),
+    phases: Phases.optional(),
+    created_at: z.string(),
+    started_at: z.string().optional(),
+    completed_at: z.string().optional(),
+    duration_ms: z.int().optional(),
+  })
+  .meta({ id: 'Build' })
+export type Build = z.infer<typeof Build>
+
+/** One numbered event of a build's log; `seq` starts at 1 and has no gaps. */
+export type BuildEvent = { seq: number; at: Date } & (
+  | { type: 'log'; line: string; step?: number }
+  | { type: 'status'; status: BuildStatus }
+  | { type: 'step'; step: import('../../agent/protocol.ts').Step }
+  | { type: 'attempt'; attempt: number; reason: string }
+)

@@ -1,0 +1,173 @@
+// SQL over `builds` that any role may use: insert, read, list, position. What only the holder of a
+// lease may write is in lease-store.ts; what ends a build is in transitions.ts.
+import type { Knex } from 'knex'
+import type { Db, Queryable } from '../db/pool.ts'
+import { rows } from '../db/pool.ts'
+import { appendEvents } from './event-store.ts'
+import type { BuildRequest, BuildStatus, FailureClass, Provenance } from './schema.ts'
+
+export interface BuildRow {
+  id: string
+  tenant: string
+  appId: string | undefined
+  app: string | undefined
+  pushId: number | undefined
+  ref: string | undefined
+  commit: string | undefined
+  pusher: string
+  status: BuildStatus
+  failureClass: FailureClass | undefined
+  error: string | undefined
+  request: BuildRequest
+  sourceKey: string
+  sourceHash: string
+  sourceBytes: number
+  imageDigest: string | undefined
+  provenance: Provenance | undefined
+  attempt: number
+  leaseToken: string | undefined
+  worker: string | undefined
+  cancelRequestedAt: Date | undefined
+  createdAt: Date
+  startedAt: Date | undefined
+  claimedAt: Date | undefined
+  helloAt: Date | undefined
+  pushingAt: Date | undefined
+  resultAt: Date | undefined
+  completedAt: Date | undefined
+}
+
+export interface NewBuild {
+  id: string
+  tenant: string
+  appId?: string
+  app?: string
+  pushId?: number
+  ref?: string
+  commit?: string
+  pusher: string
+  request: BuildRequest
+  sourceKey: string
+  sourceHash: string
+  sourceBytes: number
+}
+
+export interface ListQuery {
+  tenant?: string | undefined
+  app?: string | undefined
+  status?: BuildStatus | undefined
+  limit: number
+  /** Build id: only older ones. */
+  before?: string | undefined
+}
+
+/** The order of the queue, used by the claim and by the position alike. */
+export const QUEUE_ORDER = 'priority desc, created_at, id'
+
+export type BuildStore = ReturnType<typeof createBuildStore>
+
+export function createBuildStore({ db }: { db: Db }) {
+  return {
+    /** Inserts a queued build with its first status event; followers and workers hear of it at commit. */
+    async insert(trx: Knex.Transaction, build: NewBuild): Promise<BuildRow> {
+      const [row] = await trx('builds')
+        .insert({
+          id: build.id,
+          tenant: build.tenant,
+          app_id: build.appId ?? null,
+          app: build.app ?? null,
+          push_id: build.pushId ?? null,
+          ref: build.ref ?? null,
+          commit: build.commit ?? null,
+          pusher: build.pusher,
+          request: JSON.stringify(build.request),
+          source_key: build.sourceKey,
+          source_hash: build.sourceHash,
+          source_bytes: build.sourceBytes,
+        })
+        .returning('*')
+      await appendEvents(trx, build.id, [{ type: 'status', status: 'queued' }])
+      await trx.raw(`select pg_notify('hypeman_queue', '')`)
+      return toBuild(row)
+    },
+
+    async get(id: string): Promise<BuildRow | undefined> {
+      const row = await db('builds').where({ id }).first()
+      return row && toBuild(row)
+    },
+
+    async list(query: ListQuery): Promise<BuildRow[]> {
+      const select = db('builds').orderBy([
+        { column: 'created_at', order: 'desc' },
+        { column: 'id', order: 'desc' },
+      ])
+      if (query.tenant !== undefined) select.where({ tenant: query.tenant })
+      if (query.app !== undefined) select.where({ app: query.app })
+      if (query.status !== undefined) select.where({ status: query.status })
+      if (query.before !== undefined) {
+        select.whereRaw(
+          '(created_at, id) < (select b.created_at, b.id from builds b where b.id = ?)',
+          [query.before],
+        )
+      }
+      const found = await select.limit(query.limit)
+      return found.map(toBuild)
+    },
+
+    /** 1-based place among the queued builds, in the claim's own order; undefined when not queued. */
+    position: (id: string) => queuePosition(db, id),
+
+    async tenantOf(id: string): Promise<string | undefined> {
+      const row = await db('builds').where({ id }).first('tenant')
+      return row?.tenant
+    },
+  }
+}
+
+export async function queuePosition(db: Queryable, id: string): Promise<number | undefined> {
+  const [row] = await rows<{ position: number }>(
+    db,
+    `select position from (
+       select id, row_number() over (order by ${QUEUE_ORDER})::int as position
+       from builds
+       where status = 'queued'
+     ) queue
+     where id = ?`,
+    [id],
+  )
+  return row?.position
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a row as the driver gives it; this is where it gets its type
+export function toBuild(row: any): BuildRow {
+  return {
+    id: row.id,
+    tenant: row.tenant,
+    appId: row.app_id ?? undefined,
+    app: row.app ?? undefined,
+    pushId: row.push_id ?? undefined,
+    ref: row.ref ?? undefined,
+    commit: row.commit ?? undefined,
+    pusher: row.pusher,
+    status: row.status,
+    failureClass: row.failure_class ?? undefined,
+    error: row.error ?? undefined,
+    request: row.request,
+    sourceKey: row.source_key,
+    sourceHash: row.source_hash,
+    sourceBytes: row.source_bytes,
+    imageDigest: row.image_digest ?? undefined,
+    provenance: row.provenance ?? undefined,
+    attempt: row.attempt,
+    leaseToken: row.lease_token ?? undefined,
+    worker: row.worker ?? undefined,
+    cancelRequestedAt: row.cancel_requested_at ?? undefined,
+    createdAt: row.created_at,
+    startedAt: row.started_at ?? undefined,
+    claimedAt: row.claimed_at ?? undefined,
+    helloAt: row.hello_at ?? undefined,
+    pushingAt: row.pushing_at ?? undefined,
+    resultAt: row.result_at ?? undefined,
+    completedAt: row.completed_at ?? undefined,
+  }
+}

@@ -1,0 +1,74 @@
+// The state machine of a build, decided by the database: every change is one statement that names the
+// status it comes from, and writes its event in the same transaction. 0 rows = somebody else was first.
+import type { Db, Queryable } from '../db/pool.ts'
+import { rows } from '../db/pool.ts'
+import { appendEvents, type NewEvent } from './event-store.ts'
+import type { BuildStatus, FailureClass } from './schema.ts'
+import { type BuildRow, toBuild } from './store.ts'
+
+/** What may follow what. Only the reaper or a drain goes back to queued. */
+export const NEXT: Readonly<Record<BuildStatus, readonly BuildStatus[]>> = {
+  queued: ['building', 'cancelled', 'failed'],
+  building: ['pushing', 'queued', 'failed', 'cancelled'],
+  pushing: ['ready', 'queued', 'failed', 'cancelled'],
+  ready: [],
+  failed: [],
+  cancelled: [],
+}
+
+export interface Failure {
+  failureClass: FailureClass
+  /** One sentence. */
+  error: string
+}
+
+export interface Transition {
+  id: string
+  from: readonly BuildStatus[]
+  to: BuildStatus
+  /** Further columns to set, as `column: value`. */
+  set?: Record<string, unknown>
+  /** Only while this lease is held. */
+  leaseToken?: string
+  /** Extra condition on the row, raw SQL without bindings. */
+  only?: string
+  /** Events written before the status event. */
+  events?: NewEvent[]
+}
+
+/** Moves a build; undefined when it was not in one of `from`, or the lease is not held any more. */
+export async function transition(db: Db, t: Transition): Promise<BuildRow | undefined> {
+  return db.transaction((trx) => transitionIn(trx, t))
+}
+
+export async function transitionIn(db: Queryable, t: Transition): Promise<BuildRow | undefined> {
+  const from = t.from.filter((status) => NEXT[status].includes(t.to))
+  if (from.length === 0) throw new TypeError(`no way from ${t.from.join('|')} to ${t.to}`)
+  const update = db('builds')
+    .where({ id: t.id })
+    .whereIn('status', from)
+    .update({ status: t.to, ...t.set })
+    .returning('*')
+  if (t.leaseToken !== undefined) update.where({ lease_token: t.leaseToken })
+  if (t.only !== undefined) update.whereRaw(t.only)
+  const [row] = await update
+  if (!row) return undefined
+  if (t.to !== 'building' && t.to !== 'pushing') await freeSlot(db, t.id)
+  await appendEvents(db, t.id, [...(t.events ?? []), { type: 'status', status: t.to }])
+  return toBuild(row)
+}
+
+/** Gives the build's slot back and wakes the workers. */
+export async function freeSlot(db: Queryable, buildId: string): Promise<void> {
+  await rows(
+    db,
+    `with freed as (update slots set build_id = null where build_id = ? returning n)
+     select pg_notify('hypeman_queue', '') from freed`,
+    [buildId],
+  )
+}
+
+/** The columns that end a build, whatever the outcome. */
+export function endColumns(db: Queryable) {
+  return { completed_at: db.raw('clock_timestamp()'), lease_token: null, lease_until: null }
+}

@@ -1,0 +1,114 @@
+// What the holder of a lease may write. Every statement carries the token: after the lease is lost
+// (reaper, cancel, drain) each of them changes nothing and says so.
+
+import { appendEvents, type NewEvent } from '../builds/event-store.ts'
+import type { Provenance } from '../builds/schema.ts'
+import { endColumns, type Failure, freeSlot, transition } from '../builds/transitions.ts'
+import type { Db } from '../db/pool.ts'
+import { rows } from '../db/pool.ts'
+import { LEASE_MS } from '../limits.ts'
+
+export type Lease = ReturnType<typeof createLease>
+
+export interface Beat {
+  held: boolean
+  cancelRequested: boolean
+}
+
+export function createLease({ db, buildId, token }: { db: Db; buildId: string; token: string }) {
+  const isHeld = { id: buildId, lease_token: token }
+
+  return {
+    buildId,
+
+    /** Extends the lease by the database's clock and learns whether a cancel was asked for. */
+    async heartbeat(): Promise<Beat> {
+      const [row] = await rows<{ cancel: boolean }>(
+        db,
+        `update builds
+         set lease_until = clock_timestamp() + ? * interval '1 ms'
+         where id = ? and lease_token = ? and status in ('building', 'pushing') and result_at is null
+         returning cancel_requested_at is not null as cancel`,
+        [LEASE_MS, buildId, token],
+      )
+      return { held: row !== undefined, cancelRequested: row?.cancel ?? false }
+    },
+
+    append: (events: readonly NewEvent[]): Promise<boolean> =>
+      appendEvents(db, buildId, events, { token }),
+
+    /** The agent has answered: the machine part of the wait is over. */
+    async markHello(): Promise<void> {
+      await db('builds')
+        .where(isHeld)
+        .update({ hello_at: db.raw('clock_timestamp()') })
+    },
+
+    async markPushing(): Promise<boolean> {
+      const set = { pushing_at: db.raw('clock_timestamp()') }
+      const moved = { id: buildId, from: ['building'] as const, to: 'pushing' as const }
+      return (await transition(db, { ...moved, set, leaseToken: token })) !== undefined
+    },
+
+    /** The image is in the registry: frees the slot; the server side makes the tags and sets `ready`. */
+    async recordResult(digest: string, provenance: Provenance): Promise<boolean> {
+      return db.transaction(async (trx) => {
+        const recorded = await trx('builds')
+          .where(isHeld)
+          .where({ status: 'pushing' })
+          .whereNull('cancel_requested_at')
+          .update({
+            image_digest: digest,
+            provenance: JSON.stringify(provenance),
+            result_at: trx.raw('clock_timestamp()'),
+            lease_token: null,
+            lease_until: null,
+          })
+        if (recorded === 0) return false
+        await freeSlot(trx, buildId)
+        await trx.raw(`select pg_notify('hypeman_result', ?)`, [buildId])
+        return true
+      })
+    },
+
+    async fail(failure: Failure, provenance?: Provenance): Promise<boolean> {
+      const moved = await transition(db, {
+        id: buildId,
+        from: ['building', 'pushing'],
+        to: 'failed',
+        leaseToken: token,
+        set: {
+          ...endColumns(db),
+          failure_class: failure.failureClass,
+          error: failure.error,
+          ...(provenance ? { provenance: JSON.stringify(provenance) } : {}),
+        },
+      })
+      return moved !== undefined
+    },
+
+    /** The cancel that was asked for is done: the pod is gone. */
+    async cancelled(): Promise<boolean> {
+      const moved = await transition(db, {
+        id: buildId,
+        from: ['building', 'pushing'],
+        to: 'cancelled',
+        leaseToken: token,
+        set: endColumns(db),
+      })
+      return moved !== undefined
+    },
+
+    /** Hands the build back to the queue on shutdown; the attempt does not count. */
+    async handBack(): Promise<boolean> {
+      const moved = await transition(db, {
+        id: buildId,
+        from: ['building', 'pushing'],
+        to: 'queued',
+        leaseToken: token,
+        set: { lease_token: null, lease_until: null, attempt: db.raw('attempt - 1') },
+      })
+      return moved !== undefined
+    },
+  }
+}

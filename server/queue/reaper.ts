@@ -1,0 +1,63 @@
+// Takes back builds whose worker is gone: requeued while attempts are left, else failed with class `lost`.
+import { endColumns, transitionIn } from '../builds/transitions.ts'
+import type { Db } from '../db/pool.ts'
+import { rows } from '../db/pool.ts'
+import { BUILD_ATTEMPTS_MAX } from '../limits.ts'
+import type { Log } from '../telemetry/log.ts'
+
+export interface ReapOptions {
+  db: Db
+  log: Log
+  /** Also those of this worker, whatever their lease says: called when it has just started. */
+  worker?: string
+}
+
+/** Returns the ids of the builds it took back. */
+export async function reap({ db, log, worker }: ReapOptions): Promise<string[]> {
+  const expired = await rows<{ id: string; attempt: number; cancel: boolean }>(
+    db,
+    `select id, attempt, cancel_requested_at is not null as cancel
+     from builds
+     where status in ('building', 'pushing')
+       and result_at is null
+       and (lease_until < clock_timestamp() or worker = ?)`,
+    [worker ?? ''],
+  )
+  const taken: string[] = []
+  for (const build of expired) {
+    if (await takeBack(db, build, worker)) taken.push(build.id)
+  }
+  if (taken.length > 0) log.warn({ builds: taken }, 'took back builds of a lost worker')
+  return taken
+}
+
+async function takeBack(
+  db: Db,
+  build: { id: string; attempt: number; cancel: boolean },
+  worker: string | undefined,
+): Promise<boolean> {
+  return db.transaction(async (trx) => {
+    // Locked and looked at again: its worker may have come back in between.
+    const [row] = await rows(
+      trx,
+      `select 1 from builds
+       where id = ? and status in ('building', 'pushing') and result_at is null
+         and (lease_until < clock_timestamp() or worker = ?)
+       for update`,
+      [build.id, worker ?? ''],
+    )
+    if (!row) return false
+    const from = ['building', 'pushing'] as const
+    const released = { lease_token: null, lease_until: null }
+    if (build.cancel) {
+      await transitionIn(trx, { id: build.id, from, to: 'cancelled', set: endColumns(trx) })
+    } else if (build.attempt < BUILD_ATTEMPTS_MAX) {
+      await transitionIn(trx, { id: build.id, from, to: 'queued', set: released })
+    } else {
+      const error = `the build's worker was lost ${build.attempt} times; attempts are used up`
+      const set = { ...endColumns(trx), failure_class: 'lost', error }
+      await transitionIn(trx, { id: build.id, from, to: 'failed', set })
+    }
+    return true
+  })
+}

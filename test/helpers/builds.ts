@@ -1,0 +1,22 @@
+// Small builders of rows: a queued build needs no push and no repository to be claimed.
+import type { BuildRow, NewBuild } from '../../server/builds/store.ts'
+import { createBuildStore } from '../../server/builds/store.ts'
+import type { Db } from '../../server/db/pool.ts'
+
+let count = 0
+
+export async function givenBuild(db: Db, overrides: Partial<NewBuild> = {}): Promise<BuildRow> {
+  count += 1
+  const id = `build${String(count).padStart(5, '0')}`
+  const build: NewBuild = {
+    id,
+    tenant: 'acme',
+    pusher: 'ada',
+    request: {},
+    sourceKey: 'sources/none',
+    sourceHash: `sha256:${'0'.repeat(64)}`,
+    sourceBytes: 0,
+    ...overrides,
+  }
+  return db.transaction((trx) => createBuildStore({ db }).insert(trx, build))
+}
