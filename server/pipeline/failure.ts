@@ -1,0 +1,12 @@
+// Why a build ended badly, as the pipeline throws it: a class and one sentence.
+import type { FailureClass } from '../builds/schema.ts'
+
+export class BuildFailure extends Error {
+  override name = 'BuildFailure'
+  readonly failureClass: FailureClass
+
+  constructor(failureClass: FailureClass, message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.failureClass = failureClass
+  }
+}

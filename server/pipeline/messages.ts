@@ -1,0 +1,86 @@
+// Reads the agent's messages off the channel. The guest is hostile: lengths are capped and every message
+// is parsed by a schema before anything looks at it.
+import type { Duplex } from 'node:stream'
+import { z } from 'zod'
+import { type AgentMessage, type HostMessage, MESSAGE_BYTES_MAX } from '../../agent/protocol.ts'
+import { FailureClass, Provenance } from '../builds/schema.ts'
+import { LOG_LINE_BYTES_MAX } from '../limits.ts'
+import { BuildFailure } from './failure.ts'
+
+const text = (max: number) => z.string().max(max)
+const name = text(4096)
+
+const Step = z.object({
+  n: z.int().min(1),
+  name,
+  state: z.enum(['started', 'cached', 'done', 'failed']),
+  started_at: text(64).optional(),
+  completed_at: text(64).optional(),
+  duration_ms: z.number().optional(),
+  error: text(8192).optional(),
+})
+
+const FailedStep = z.object({
+  n: z.int().min(1),
+  name,
+  exit_code: z.int().optional(),
+  last_lines: z.array(text(LOG_LINE_BYTES_MAX)).max(100),
+})
+
+const Result = z.object({
+  success: z.boolean(),
+  image_digest: z
+    .string()
+    .regex(/^sha256:[0-9a-f]{64}$/)
+    .optional(),
+  error: text(8192).optional(),
+  failure_class: FailureClass.optional(),
+  failed_step: FailedStep.optional(),
+  provenance: Provenance,
+  duration_ms: z.number(),
+})
+
+const Message = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('hello'), job_id: text(64), boot_ms: z.number() }),
+  z.object({ type: z.literal('status'), status: z.enum(['preparing', 'building', 'pushing']) }),
+  z.object({ type: z.literal('step'), step: Step }),
+  z.object({ type: z.literal('log'), log: text(MESSAGE_BYTES_MAX), step: z.int().optional() }),
+  z.object({ type: z.literal('heartbeat') }),
+  z.object({ type: z.literal('result'), result: Result }),
+])
+
+/** One message per line; ends when the agent closes. Throws BuildFailure `infra` on anything malformed. */
+export async function* readMessages(channel: Duplex): AsyncGenerator<AgentMessage> {
+  let pending: Buffer[] = []
+  let pendingBytes = 0
+  for await (const chunk of channel as AsyncIterable<Buffer>) {
+    let start = 0
+    for (let end = chunk.indexOf(10); end !== -1; end = chunk.indexOf(10, start)) {
+      const line = Buffer.concat([...pending, chunk.subarray(start, end)])
+      pending = []
+      pendingBytes = 0
+      start = end + 1
+      yield parse(line)
+    }
+    if (start < chunk.length) {
+      pending.push(chunk.subarray(start))
+      pendingBytes += chunk.length - start
+    }
+    if (pendingBytes > MESSAGE_BYTES_MAX) {
+      throw new BuildFailure('infra', `the agent sent a message over ${MESSAGE_BYTES_MAX} bytes`)
+    }
+  }
+}
+
+function parse(line: Buffer): AgentMessage {
+  try {
+    return Message.parse(JSON.parse(line.toString('utf8'))) as AgentMessage
+  } catch (cause) {
+    const start = line.subarray(0, 80).toString('utf8')
+    throw new BuildFailure('infra', `the agent sent a malformed message: ${start}`, { cause })
+  }
+}
+
+export function sendMessage(channel: Duplex, message: HostMessage): void {
+  if (channel.writable) channel.write(`${JSON.stringify(message)}\n`)
+}

@@ -1,0 +1,224 @@
+// One claimed build's life on the worker: pod → conversation → digest verified → recorded under the lease.
+// The pod is always gone before the build's next status is written, so a status never lies about a VM.
+import { createHash } from 'node:crypto'
+import type { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type BuildResult, EGRESS_PORT, REGISTRY_PORT } from '../../agent/protocol.ts'
+import type { Tokens } from '../auth/tokens.ts'
+import type { Listener } from '../db/listen.ts'
+import type { Db } from '../db/pool.ts'
+import { asError } from '../errors.ts'
+import { BOOT_DEADLINE_MS, BUILD_DISK_BYTES, REGISTRY_TOKEN_TTL_MIN_SECONDS } from '../limits.ts'
+import type { ClaimedBuild } from '../queue/claim.ts'
+import { createLease, type Lease } from '../queue/lease.ts'
+import type { Pod, Runner } from '../runners/runner.ts'
+import type { Log } from '../telemetry/log.ts'
+import { converse } from './conversation.ts'
+import { BuildFailure } from './failure.ts'
+import { createLogWriter, type LogWriter } from './log-writer.ts'
+import { podConfig, type Resources, resourcesOf } from './pod-config.ts'
+import { explainPodEnd } from './pod-end.ts'
+import { type StopReason, startWatchdog, type Watchdog } from './watchdog.ts'
+
+const POD_EXIT_WAIT_MS = 2_000
+const WRITE_RETRY_MS = 1_000
+const CONSOLE_LINES_SHOWN = 20
+
+export interface PipelineOptions {
+  db: Db
+  listener: Listener
+  log: Log
+  runner: Runner
+  tokens: Tokens
+  /** Where a source archive lies on this host. */
+  sourceFile(key: string): string
+  manifestExists(repository: string, digest: string): Promise<boolean>
+  /** Serves the registry to a guest. */
+  registryService(socket: Socket): void
+  /** Serves the way out to a guest whose policy allows it. */
+  egressService(socket: Socket): void
+  registryName: () => string
+  buildTimeoutSeconds: number
+}
+
+interface Run {
+  build: ClaimedBuild
+  lease: Lease
+  resources: Resources
+  writer: LogWriter
+  watchdog: Watchdog
+}
+
+type Outcome =
+  | { kind: 'result'; result: BuildResult }
+  | { kind: 'failure'; failure: BuildFailure }
+  | { kind: 'stopped'; reason: StopReason }
+
+export function createPipeline(options: PipelineOptions) {
+  const { db, listener, log } = options
+
+  /** Runs one build to its end; the signal means: stop and hand it back. */
+  async function run(build: ClaimedBuild, drain: AbortSignal): Promise<void> {
+    const lease = createLease({ db, buildId: build.id, token: build.leaseToken })
+    const resources = resourcesOf(build, options.buildTimeoutSeconds)
+    const timeoutMs = resources.timeoutSeconds * 1000
+    const watchdog = startWatchdog({ lease, listener, log, timeoutMs, drain })
+    const writer = createLogWriter({ append: lease.append })
+    const current: Run = { build, lease, resources, writer, watchdog }
+    try {
+      const outcome = await attempt(current)
+      await persist(current, () => writer.close())
+      await persist(current, () => conclude(current, outcome))
+    } finally {
+      watchdog.close()
+    }
+  }
+
+  async function attempt(current: Run): Promise<Outcome> {
+    let pod: Pod | undefined
+    try {
+      const signal = current.watchdog.signal
+      pod = await startPod(current, signal)
+      const result = await talk(current, pod, signal)
+      if (!result.success) return { kind: 'failure', failure: toFailure(result) }
+      await verify(current.build, result)
+      return { kind: 'result', result }
+    } catch (error) {
+      const reason = current.watchdog.reason
+      if (reason !== undefined) return { kind: 'stopped', reason }
+      if (error instanceof BuildFailure) return { kind: 'failure', failure: error }
+      log.error({ err: asError(error), buildId: current.build.id }, 'build broke on the host')
+      const message = `the build could not be run: ${asError(error).message}`
+      return { kind: 'failure', failure: new BuildFailure('infra', message, { cause: error }) }
+    } finally {
+      await pod?.stop()
+    }
+  }
+
+  async function startPod(current: Run, signal: AbortSignal): Promise<Pod> {
+    const { build, resources } = current
+    const services = new Map([[REGISTRY_PORT, options.registryService]])
+    if (resources.networkMode === 'egress') services.set(EGRESS_PORT, options.egressService)
+    const token = await options.tokens.mintRegistry({
+      buildId: build.id,
+      tenant: build.tenant,
+      access: [{ repo: `builds/${build.id}`, scope: 'push' }],
+      leaseHash: createHash('sha256').update(build.leaseToken).digest('hex'),
+      ttlSeconds: Math.max(resources.timeoutSeconds, REGISTRY_TOKEN_TTL_MIN_SECONDS),
+    })
+    const publicName = options.registryName()
+    return options.runner.start(
+      {
+        id: `${build.id}-${build.attempt}`,
+        memoryMb: resources.memoryMb,
+        cpus: resources.cpus,
+        diskBytes: BUILD_DISK_BYTES,
+        networkMode: resources.networkMode,
+        sourceFile: options.sourceFile(build.sourceKey),
+        config: podConfig(build, resources, { token, publicName }),
+        services,
+      },
+      signal,
+    )
+  }
+
+  async function talk(current: Run, pod: Pod, signal: AbortSignal): Promise<BuildResult> {
+    const { lease, writer } = current
+    const started = Date.now()
+    try {
+      const boot = AbortSignal.any([signal, AbortSignal.timeout(BOOT_DEADLINE_MS)])
+      const channel = await pod.connect(boot)
+      const onAbort = () => channel.destroy(new Error('stopped'))
+      signal.addEventListener('abort', onAbort, { once: true })
+      if (signal.aborted) onAbort()
+      try {
+        return await converse(channel, {
+          onHello: async () => {
+            await lease.markHello()
+            const seconds = ((Date.now() - started) / 1000).toFixed(1)
+            const line = `Builder VM ready in ${seconds} s (${options.runner.name}, ${pod.detail})`
+            await writer.write({ type: 'log', line })
+          },
+          onPushing: async () => {
+            await lease.markPushing()
+          },
+          onEvent: writer.write,
+        })
+      } finally {
+        signal.removeEventListener('abort', onAbort)
+        channel.destroy()
+      }
+    } catch (error) {
+      if (signal.aborted) throw error
+      // A VM that died breaks the channel first; a moment later its exit says more.
+      const exit = await Promise.race([pod.exited, sleep(POD_EXIT_WAIT_MS, undefined)])
+      for (const line of pod.console().trimEnd().split('\n').slice(-CONSOLE_LINES_SHOWN)) {
+        if (line.trim()) await writer.write({ type: 'log', line: `console: ${line.trimEnd()}` })
+      }
+      throw explainPodEnd(asError(error), exit, pod.console(), Date.now() - started)
+    }
+  }
+
+  async function verify(build: ClaimedBuild, result: BuildResult): Promise<void> {
+    const digest = result.image_digest
+    if (!digest) throw new BuildFailure('infra', 'the agent reported success without a digest')
+    if (await options.manifestExists(`builds/${build.id}`, digest)) return
+    throw new BuildFailure('registry', `the registry has no image builds/${build.id}@${digest}`)
+  }
+
+  /** Writes the end of the attempt. Every write is fenced: without the lease none of them does anything. */
+  async function conclude(current: Run, outcome: Outcome): Promise<void> {
+    const { build, lease, resources } = current
+    if (outcome.kind === 'result') {
+      await lease.markPushing()
+      const { image_digest: digest, provenance } = outcome.result
+      const recorded = await lease.recordResult(digest!, {
+        ...provenance,
+        source_hash: build.sourceHash,
+      })
+      if (!recorded) await lease.cancelled()
+      return
+    }
+    if (outcome.kind === 'failure') {
+      const { failureClass, message } = outcome.failure
+      const failed = await lease.fail({ failureClass, error: message })
+      log.info({ buildId: build.id, failureClass, failed }, 'build failed')
+      return
+    }
+    switch (outcome.reason) {
+      case 'cancel':
+        await lease.cancelled()
+        return
+      case 'drain':
+        await lease.handBack()
+        return
+      case 'timeout': {
+        const error = `the build took longer than its timeout of ${resources.timeoutSeconds} s`
+        await lease.fail({ failureClass: 'timeout', error })
+        return
+      }
+      case 'lease_lost':
+        log.warn({ buildId: build.id }, 'lease lost; another worker has the build')
+    }
+  }
+
+  /** Repeats a write while the database is away, as long as the lease may still be ours. */
+  async function persist(current: Run, write: () => Promise<void>): Promise<void> {
+    for (;;) {
+      try {
+        return await write()
+      } catch (error) {
+        const { buildId } = current.lease
+        log.warn({ err: asError(error).message, buildId }, 'build state not written; will retry')
+        if (current.watchdog.reason === 'lease_lost' || current.watchdog.reason === 'drain') return
+        await sleep(WRITE_RETRY_MS)
+      }
+    }
+  }
+
+  return { run }
+}
+
+function toFailure(result: BuildResult): BuildFailure {
+  return new BuildFailure(result.failure_class ?? 'infra', result.error ?? 'the build failed')
+}

@@ -1,0 +1,54 @@
+// The seam between the pipeline and whatever isolates a build. A runner owns everything it starts:
+// after stop() nothing of the pod remains (process, socket, file, cgroup), also when start() failed
+// half way or the pod died by itself. What a runner needs privately stays inside it.
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { BuildConfig, NetworkMode } from '../../agent/protocol.ts'
+
+export interface PodSpec {
+  /** Unique per attempt, `[a-z0-9-]+`: `<build id>-<attempt>`. */
+  id: string
+  memoryMb: number
+  cpus: number
+  diskBytes: number
+  networkMode: NetworkMode
+  /** Uncompressed tar of the source on the host; given to the guest read-only, never extracted here. */
+  sourceFile: string
+  /** Becomes /config/build.json; holds a token, so it must not outlive the pod on disk. */
+  config: BuildConfig
+  /** Ports the guest may dial on the host, each with its handler; no other port exists. */
+  services: Map<number, (socket: Socket) => void>
+}
+
+export interface PodExit {
+  /** Exit code of the sandbox process, or null when a signal ended it. */
+  code: number | null
+  signal: string | null
+  /** True when stop() was called before it ended. */
+  stopped: boolean
+}
+
+export interface Pod {
+  readonly id: string
+  /** Which acceleration it runs under, for the log: `kvm`, `tcg`. */
+  readonly detail: string
+  /** Dials the agent until it answers. Rejects when the pod ends first or the signal aborts. */
+  connect(signal: AbortSignal): Promise<Duplex>
+  /** Resolves once, when the sandbox is gone; never rejects. */
+  readonly exited: Promise<PodExit>
+  /** The tail of the serial console, at most CONSOLE_RING_BYTES_MAX. */
+  console(): string
+  /** Ends the pod and removes everything it owned; idempotent. Resolves when it is gone. */
+  stop(): Promise<void>
+}
+
+export interface Runner {
+  readonly name: string
+  /** null when usable, else one sentence: what was tried, what it said, how to fix it. */
+  unusableReason(): Promise<string | null>
+  /** Resolves when the sandbox process runs; rejects, leaving nothing behind, when it can't. */
+  start(spec: PodSpec, signal: AbortSignal): Promise<Pod>
+  /** Ends what a dead server left; returns the ids of the pods it removed. Called at start. */
+  sweep(): Promise<string[]>
+  close(): Promise<void>
+}
