@@ -71,3 +71,13 @@ export const REPORT_DAYS_MAX = 366
 // Housekeeping
 export const RECONCILE_INTERVAL_MS = 60_000
 export const FINISH_RETRY_MS = 2_000
+
+// Registry
+export const MANIFEST_BYTES_MAX = 4 * MiB
+export const REGISTRY_SESSION_TTL_SECONDS = 5 * 60
+export const TOKEN_SCOPES_MAX = 50
+
+// Way out of a build (egress)
+export const EGRESS_CONNECT_DEADLINE_MS = 30_000
+export const EGRESS_IDLE_MAX_MS = 300_000
+export const EGRESS_CONNECTIONS_MAX = 256

@@ -1,0 +1,27 @@
+// Revoked tokens are rows, forgotten when the token would have expired anyway. Looked up with a short cache,
+// so that a revocation counts within seconds and a busy token costs no query per request.
+import type { Db } from '../db/pool.ts'
+
+const CACHE_MS = 5_000
+const CACHE_ENTRIES_MAX = 10_000
+
+export type Revocation = ReturnType<typeof createRevocation>
+
+export function createRevocation({ db }: { db: Db }) {
+  const cache = new Map<string, { revoked: boolean; until: number }>()
+  return {
+    async isRevoked(jti: string): Promise<boolean> {
+      const known = cache.get(jti)
+      if (known && known.until > Date.now()) return known.revoked
+      const row = await db('revoked_tokens').where({ jti }).first('jti')
+      if (cache.size >= CACHE_ENTRIES_MAX) cache.clear()
+      cache.set(jti, { revoked: row !== undefined, until: Date.now() + CACHE_MS })
+      return row !== undefined
+    },
+    async revoke(jti: string, expiresAt: Date): Promise<void> {
+      await db('revoked_tokens').insert({ jti, expires_at: expiresAt }).onConflict('jti').ignore()
+      await db('revoked_tokens').where('expires_at', '<', db.fn.now()).delete()
+      cache.delete(jti)
+    },
+  }
+}

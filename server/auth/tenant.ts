@@ -1,0 +1,22 @@
+// Tenants: a token's own, or one derived from its subject (DESIGN §3).
+import { createHash } from 'node:crypto'
+import { z } from 'zod'
+
+const SHAPE = /^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/
+/** First path segments of the registry: no tenant may be called so. */
+const RESERVED = new Set(['global', 'library', 'builds', 'cache', 'apps'])
+
+export function isTenantName(name: string): boolean {
+  return SHAPE.test(name) && !RESERVED.has(name)
+}
+
+export const TenantName = z.string().refine(isTenantName, {
+  error:
+    'must be 3 to 63 lower-case letters, digits or dashes, not beginning or ending with a dash, and not one of global, library, builds, cache, apps',
+})
+
+/** The tenant of a token that names none. */
+export function tenantOf(sub: string): string {
+  if (isTenantName(sub)) return sub
+  return `tenant-${createHash('sha256').update(sub).digest('hex').slice(0, 16)}`
+}

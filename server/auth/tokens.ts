@@ -1,0 +1,178 @@
+// Every token of the house: one secret, one HKDF key per purpose, and in each token its own `typ`, `aud`,
+// `exp` and `jti`; so a token of one kind is refused wherever another kind is expected (DESIGN §4.12).
+import { hkdfSync, randomUUID } from 'node:crypto'
+import { errors, jwtVerify, SignJWT } from 'jose'
+import { z } from 'zod'
+import { AppError } from '../errors.ts'
+import { API_TOKEN_TTL_SECONDS_DEFAULT } from '../limits.ts'
+import type { Principal } from './principal.ts'
+import { TenantName, tenantOf } from './tenant.ts'
+
+const ISSUER = 'hypeman'
+const KEY_BYTES = 32
+const RESOURCES = ['build', 'app', 'builder', 'registry', 'report', 'secret']
+const ACTIONS = ['read', 'write', 'delete', 'admin']
+
+export const PERMISSIONS: readonly string[] = [
+  '*',
+  ...RESOURCES.flatMap((resource) => ACTIONS.map((action) => `${resource}:${action}`)),
+]
+
+export interface ApiTokenRequest {
+  sub: string
+  tenant?: string | undefined
+  admin?: boolean | undefined
+  permissions?: string[] | undefined
+  ttlSeconds?: number | undefined
+}
+
+export const RepoAccess = z.object({ repo: z.string().min(1), scope: z.enum(['pull', 'push']) })
+/** `push` includes `pull`. */
+export type RepoAccess = z.infer<typeof RepoAccess>
+
+export interface RegistryTokenRequest {
+  buildId: string
+  tenant: string
+  access: RepoAccess[]
+  /** Hash of the build's lease token; the lease token itself never leaves the worker. */
+  leaseHash: string
+  ttlSeconds: number
+}
+
+/** What a registry token says: which build (if any) may do what. */
+export interface RegistryGrant {
+  subject: string
+  buildId: string | undefined
+  tenant: string
+  access: RepoAccess[]
+  jti: string
+}
+
+export interface SessionTokenRequest {
+  principal: Principal
+  access: RepoAccess[]
+  ttlSeconds: number
+}
+
+const ApiClaims = z.object({
+  sub: z.string().min(1).max(256),
+  tenant: TenantName,
+  admin: z.boolean().optional(),
+  permissions: z.array(z.string()).optional(),
+  jti: z.string(),
+})
+
+const RegistryClaims = z.object({
+  sub: z.string().min(1),
+  build_id: z.string().optional(),
+  tenant: TenantName,
+  repo_access: z.array(RepoAccess),
+  jti: z.string(),
+})
+
+export type Tokens = ReturnType<typeof createTokens>
+
+export interface TokensOptions {
+  secret: string
+  isRevoked?: (jti: string) => Promise<boolean>
+}
+
+export function createTokens({ secret, isRevoked = async () => false }: TokensOptions) {
+  const keyFor = (purpose: string) =>
+    new Uint8Array(hkdfSync('sha256', secret, '', `hypeman ${purpose} token`, KEY_BYTES))
+  const kinds = {
+    api: { key: keyFor('api'), typ: 'hypeman-api+jwt', aud: 'hypeman-api' },
+    registry: { key: keyFor('registry'), typ: 'hypeman-registry+jwt', aud: 'hypeman-registry' },
+  }
+  type Kind = keyof typeof kinds
+
+  function sign(
+    kind: Kind,
+    claims: Record<string, unknown>,
+    sub: string,
+    jti: string,
+    ttl: number,
+  ) {
+    const { key, typ, aud } = kinds[kind]
+    return new SignJWT(claims)
+      .setProtectedHeader({ alg: 'HS256', typ })
+      .setIssuer(ISSUER)
+      .setAudience(aud)
+      .setSubject(sub)
+      .setJti(jti)
+      .setIssuedAt()
+      .setExpirationTime(`${ttl} s`)
+      .sign(key)
+  }
+
+  async function verify<T>(kind: Kind, token: string, schema: z.ZodType<T>): Promise<T> {
+    const { key, typ, aud } = kinds[kind]
+    try {
+      const { payload } = await jwtVerify(token, key, {
+        algorithms: ['HS256'],
+        issuer: ISSUER,
+        audience: aud,
+        typ,
+        requiredClaims: ['exp', 'sub', 'jti'],
+      })
+      const claims = schema.parse(payload)
+      if (!(await isRevoked(String(payload.jti)))) return claims
+    } catch (cause) {
+      if (cause instanceof errors.JWTExpired) {
+        throw new AppError('unauthorized', 'token expired', { cause })
+      }
+      if (!(cause instanceof errors.JOSEError) && !(cause instanceof z.ZodError)) throw cause
+      throw new AppError('unauthorized', 'invalid token', { cause })
+    }
+    throw new AppError('unauthorized', 'token revoked')
+  }
+
+  return {
+    async mintApi(request: ApiTokenRequest): Promise<string> {
+      const claims = {
+        tenant: TenantName.parse(request.tenant ?? tenantOf(request.sub)),
+        ...(request.admin ? { admin: true } : {}),
+        ...(request.permissions ? { permissions: request.permissions } : {}),
+      }
+      const ttl = request.ttlSeconds ?? API_TOKEN_TTL_SECONDS_DEFAULT
+      return sign('api', claims, request.sub, randomUUID(), ttl)
+    },
+
+    /** Throws AppError `unauthorized`. */
+    async verifyApi(token: string): Promise<Principal> {
+      const claims = await verify('api', token, ApiClaims)
+      return {
+        user: claims.sub,
+        tenant: claims.tenant,
+        admin: claims.admin ?? false,
+        permissions: claims.permissions ? new Set(claims.permissions) : undefined,
+        jti: claims.jti,
+      }
+    },
+
+    /** For one build, valid as long as its lease is. */
+    mintRegistry(request: RegistryTokenRequest): Promise<string> {
+      const { buildId, tenant, access, leaseHash, ttlSeconds } = request
+      const claims = { build_id: buildId, tenant, repo_access: access }
+      return sign('registry', claims, `builder-${buildId}`, leaseHash, ttlSeconds)
+    },
+
+    /** For a person's docker or skopeo, from the token endpoint. */
+    mintRegistrySession({ principal, access, ttlSeconds }: SessionTokenRequest): Promise<string> {
+      const claims = { tenant: principal.tenant, repo_access: access }
+      return sign('registry', claims, principal.user, principal.jti, ttlSeconds)
+    },
+
+    /** Throws AppError `unauthorized`. */
+    async verifyRegistry(token: string): Promise<RegistryGrant> {
+      const claims = await verify('registry', token, RegistryClaims)
+      return {
+        subject: claims.sub,
+        buildId: claims.build_id,
+        tenant: claims.tenant,
+        access: claims.repo_access,
+        jti: claims.jti,
+      }
+    },
+  }
+}
