@@ -1,0 +1,127 @@
+// How the server runs git: as the unprivileged git user, with a clean environment and settings of its own.
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { execa, type Options } from 'execa'
+import { PACK_BYTES_MAX } from '../limits.ts'
+import type { UserIds } from '../setup/users.ts'
+
+const GIT_DEADLINE_MS = 60_000
+const HOOKS = fileURLToPath(new URL('../../hooks', import.meta.url))
+const HOOK_FILES = ['pre-receive', 'post-receive', 'client.cjs']
+
+export interface GitUserOptions {
+  setpriv: string
+  /** null = run as the caller. */
+  user: UserIds | null
+  /** Node that the git user can execute, for the hooks. */
+  node: string
+  /** Folder the git user can walk; gets hooks, launchers and an empty home. */
+  staged: string
+  hookSocket: string
+}
+
+export type GitUser = Awaited<ReturnType<typeof createGitUser>>
+
+export async function createGitUser(options: GitUserOptions) {
+  const { setpriv, user, staged } = options
+  const who = user ? [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups'] : []
+  const prefix = [setpriv, ...who, '--no-new-privs', '--', 'git']
+  const env = environment(options)
+  await stageHooks(staged)
+  await stageLaunchers(join(staged, 'bin'), prefix, env)
+
+  return {
+    user,
+    /** Holds `git-receive-pack` and `git-upload-pack` as the library spawns them by name. */
+    launcherDir: join(staged, 'bin'),
+
+    /** Runs one git command to its end; throws with git's own words. */
+    async run(args: string[], extra: { cwd?: string; input?: string } = {}): Promise<string> {
+      const [command = '', ...rest] = prefix
+      const result = await execa(command, [...rest, ...args], {
+        ...extra,
+        env,
+        extendEnv: false,
+        timeout: GIT_DEADLINE_MS,
+        maxBuffer: 4 * 1024 * 1024,
+        cwd: extra.cwd ?? '/',
+      })
+      return result.stdout
+    },
+
+    /** A git command whose output is streamed; the caller ends it by the signal. */
+    stream(args: string[], signal: AbortSignal) {
+      const [command = '', ...rest] = prefix
+      const options = {
+        env,
+        extendEnv: false,
+        cwd: '/',
+        buffer: { stdout: false, stderr: true },
+        cancelSignal: signal,
+        reject: false,
+      } as const satisfies Options
+      return execa(command, [...rest, ...args], options)
+    },
+  }
+}
+
+function environment({ node, staged, hookSocket }: GitUserOptions): Record<string, string> {
+  const settings = {
+    'core.hooksPath': join(staged, 'hooks'),
+    'receive.advertisePushOptions': 'true',
+    'receive.maxInputSize': String(PACK_BYTES_MAX),
+    'transfer.fsckObjects': 'true',
+    // Old histories have these; they harm nobody.
+    'receive.fsck.zeroPaddedFilemode': 'warn',
+    'receive.fsck.missingSpaceBeforeDate': 'warn',
+    'receive.autogc': 'false',
+    'receive.shallowUpdate': 'true',
+    'receive.denyDeleteCurrent': 'ignore', // deletions are decided by pre-receive, with a reason
+    'receive.denyDeletes': 'false',
+    'gc.auto': '0',
+  }
+  const entries = Object.entries(settings)
+  return {
+    PATH: '/usr/local/bin:/usr/bin:/bin',
+    LC_ALL: 'C.UTF-8',
+    HOME: join(staged, 'home'),
+    GIT_CONFIG_NOSYSTEM: '1',
+    GIT_CONFIG_GLOBAL: '/dev/null',
+    GIT_TERMINAL_PROMPT: '0',
+    GIT_CONFIG_COUNT: String(entries.length),
+    ...Object.fromEntries(entries.map(([name], i) => [`GIT_CONFIG_KEY_${i}`, name])),
+    ...Object.fromEntries(entries.map(([, value], i) => [`GIT_CONFIG_VALUE_${i}`, value])),
+    HYPEMAN_NODE: node,
+    HYPEMAN_HOOK_SOCKET: hookSocket,
+  }
+}
+
+async function stageHooks(staged: string): Promise<void> {
+  for (const dir of ['', 'hooks', 'home', 'bin']) {
+    await mkdir(join(staged, dir), { recursive: true })
+    await chmod(join(staged, dir), 0o755)
+  }
+  for (const name of HOOK_FILES) {
+    const target = join(staged, 'hooks', name)
+    await writeFile(target, await readFile(join(HOOKS, name)))
+    await chmod(target, 0o755)
+  }
+}
+
+/** The library starts git by name and with our environment; the launcher changes both, and keeps the pid. */
+async function stageLaunchers(
+  dir: string,
+  prefix: string[],
+  env: Record<string, string>,
+): Promise<void> {
+  const assignments = Object.entries(env).map(([name, value]) => quote(`${name}=${value}`))
+  for (const service of ['receive-pack', 'upload-pack']) {
+    const command = ['exec env -i', ...assignments, ...prefix.map(quote), service, '"$@"'].join(' ')
+    const target = join(dir, `git-${service}`)
+    await writeFile(target, `#!/bin/sh\n${command}\n`)
+    await chmod(target, 0o755)
+  }
+}
+
+const quote = (word: string) => `'${word.replaceAll("'", `'\\''`)}'`

@@ -1,0 +1,45 @@
+// Pushes that are under way: known by their receive-pack process and repository together. A hook is believed
+// only when its parent is such a process, once per kind of hook, and only while the process lives.
+import type { ChildProcess } from 'node:child_process'
+import type { App } from '../apps/schema.ts'
+import type { Principal } from '../auth/principal.ts'
+
+export type HookKind = 'pre-receive' | 'post-receive'
+
+export interface LivePush {
+  app: App
+  principal: Principal
+  repoPath: string
+  /** Aborts when the client has gone: nobody reads the hook's lines any more. */
+  clientGone: AbortSignal
+}
+
+export type LivePushes = ReturnType<typeof createLivePushes>
+
+export function createLivePushes() {
+  const live = new Map<number, { push: LivePush; used: Set<HookKind> }>()
+  return {
+    add(process: ChildProcess, push: LivePush): void {
+      const { pid } = process
+      if (pid === undefined) return
+      live.set(pid, { push, used: new Set() })
+      process.once('close', () => live.delete(pid))
+    },
+
+    /** The push a hook belongs to, or undefined when it belongs to none or has been asked for before. */
+    take(kind: HookKind, parentPid: number, repoPath: string): LivePush | undefined {
+      const entry = live.get(parentPid)
+      if (!entry || entry.push.repoPath !== repoPath || entry.used.has(kind)) return undefined
+      entry.used.add(kind)
+      return entry.push
+    },
+
+    hasApp(appId: string): boolean {
+      return [...live.values()].some(({ push }) => push.app.id === appId)
+    },
+
+    get count(): number {
+      return live.size
+    },
+  }
+}

@@ -1,0 +1,79 @@
+// Source archives as content-addressed files: written to a temporary file while they are hashed, synced,
+// then renamed; a failure leaves nothing.
+import { createHash, randomUUID } from 'node:crypto'
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+
+export interface StoredObject {
+  /** Name within the store, `sources/<hex>`. */
+  key: string
+  /** `sha256:<hex>` of the stored bytes. */
+  sha256: string
+  bytes: number
+}
+
+export type Objects = ReturnType<typeof createLocalObjects>
+
+const KEY = /^sources\/[0-9a-f]{64}$/
+
+export function createLocalObjects({ root }: { root: string }) {
+  const temporary = join(root, 'incoming')
+
+  function path(key: string): string {
+    if (!KEY.test(key)) throw new TypeError(`not an object key: ${JSON.stringify(key)}`)
+    return join(root, `${key}.tar`)
+  }
+
+  return {
+    /** Where an object lies on this host. */
+    path,
+
+    /** Stores a stream; rejects with the stream's own error. */
+    async write(stream: AsyncIterable<Uint8Array>): Promise<StoredObject> {
+      await mkdir(temporary, { recursive: true, mode: 0o700 })
+      const name = join(temporary, randomUUID())
+      const hash = createHash('sha256')
+      let bytes = 0
+      const file = await open(name, 'wx', 0o600)
+      try {
+        for await (const chunk of stream) {
+          hash.update(chunk)
+          bytes += chunk.length
+          await file.writeFile(chunk)
+        }
+        await file.sync()
+        await file.close()
+        const hex = hash.digest('hex')
+        const key = `sources/${hex}`
+        await mkdir(dirname(path(key)), { recursive: true, mode: 0o700 })
+        await rename(name, path(key))
+        await syncFolder(dirname(path(key)))
+        return { key, sha256: `sha256:${hex}`, bytes }
+      } catch (error) {
+        await file.close().catch(() => {}) // closed already when the rename failed
+        await rm(name, { force: true })
+        throw error
+      }
+    },
+
+    async remove(key: string): Promise<void> {
+      await rm(path(key), { force: true })
+    },
+
+    /** Ends what a dead server left half written. */
+    async sweep(): Promise<number> {
+      const left = await readdir(temporary).catch(() => [])
+      for (const name of left) await rm(join(temporary, name), { force: true })
+      return left.length
+    },
+  }
+}
+
+async function syncFolder(dir: string): Promise<void> {
+  const folder = await open(dir, 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
+}
