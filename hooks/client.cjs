@@ -1,9 +1,9 @@
 // The hook: passes the moved refs to the server over its socket and prints what comes back. No dependencies
-// and no logic, because it runs once per push and stays as long as somebody watches the build.
+// and no logic, because it starts with every push and stays as long as somebody watches the build.
 'use strict'
 const { connect } = require('node:net')
 const { readFileSync } = require('node:fs')
-const { env, ppid, cwd, stdout, exit } = process
+const { env, pid, ppid, cwd, stdout, exit } = process
 
 const hook = process.argv[2]
 const isAdmission = hook === 'pre-receive'
@@ -28,7 +28,7 @@ let rest = ''
 const socket = connect(env.HYPEMAN_HOOK_SOCKET)
 socket.setEncoding('utf8')
 socket.on('connect', () => {
-  socket.write(`${JSON.stringify({ hook, ppid, repo: cwd(), refs, options })}\n`)
+  socket.write(`${JSON.stringify({ hook, pid, ppid, repo: cwd(), refs, options })}\n`)
 })
 socket.on('data', (text) => {
   const lines = (rest + text).split('\n')
@@ -47,7 +47,7 @@ socket.on('error', () => {}) // 'close' follows
 socket.on('close', () => {
   if (ended) return
   if (isAdmission) {
-    print('error: the build server cannot be reached, so the push was not accepted')
+    print('error: the build server went away, so the push was not accepted')
     print('hint: push again when it is back')
     exit(1)
   }
@@ -55,5 +55,5 @@ socket.on('close', () => {
   print('hint: the build goes on, or starts, when the server is back')
   exit(0)
 })
-// The client is gone and nobody reads: not a reason to fail.
+// git reads no more: not a reason to fail.
 stdout.on('error', () => exit(0))

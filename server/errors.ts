@@ -9,8 +9,11 @@ const STATUS = {
   unauthorized: 401,
   forbidden: 403,
   not_found: 404,
+  method_not_allowed: 405,
+  request_timeout: 408,
   conflict: 409,
   already_exists: 409,
+  body_too_large: 413,
   source_too_large: 413,
   queue_full: 429,
   internal_error: 500,
@@ -21,6 +24,12 @@ const STATUS = {
 } as const
 
 export type ErrorCode = keyof typeof STATUS
+
+export const ERROR_CODES = Object.keys(STATUS) as ErrorCode[]
+
+export function statusOf(code: ErrorCode): number {
+  return STATUS[code]
+}
 
 export interface ErrorDetail {
   code: string

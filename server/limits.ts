@@ -37,13 +37,21 @@ export const STOP_GRACE_MS = 10_000
 export const SOURCE_BYTES_MAX = 512 * MiB
 export const SOURCE_ENTRIES_MAX = 200_000
 export const SOURCE_PATH_BYTES_MAX = 4_096
+export const ARCHIVE_DEADLINE_MS = 600_000
 
 // Git over HTTP
 export const PACK_BYTES_MAX = 1 * GiB
 export const PUSH_REFS_MAX = 256
 export const PUSH_COMMANDS_BYTES_MAX = 64 * KiB
+export const PUSH_CAPABILITIES_BYTES_MAX = 4 * KiB
+export const REF_NAME_BYTES_MAX = 512
+/** A client that sends nothing for so long, while the server waits for it, is cut off. */
+export const GIT_IDLE_MAX_MS = 300_000
 export const DISK_FREE_BYTES_MIN = 1 * GiB
-export const HOOK_CONNECT_DEADLINE_MS = 10_000
+export const HOOK_MESSAGE_BYTES_MAX = 2 * MiB
+export const HOOK_MESSAGE_DEADLINE_MS = 10_000
+/** How long hooks may take to say goodbye when the server stops. */
+export const HOOK_STOP_GRACE_MS = 1_000
 
 // Log of a build: head and tail are kept, the cut between them is named.
 export const LOG_HEAD_BYTES_MAX = 16 * MiB
@@ -54,15 +62,25 @@ export const LOG_BATCH_DELAY_MS = 50
 export const LOG_READ_ROWS_MAX = 1_000
 export const FOLLOW_POLL_MS = 1_000
 export const SSE_HEARTBEAT_MS = 15_000
+/** A reader of a streamed log that takes nothing for so long is dropped; it may resume. */
+export const STREAM_STALL_MS = 30_000
 export const SIDEBAND_HEARTBEAT_MS = 30_000
 export const CONSOLE_RING_BYTES_MAX = 256 * KiB
 
 // Tokens
 export const REGISTRY_TOKEN_TTL_MIN_SECONDS = 30 * 60
 export const API_TOKEN_TTL_SECONDS_DEFAULT = 24 * 60 * 60
+export const API_TOKEN_TTL_SECONDS_MAX = 3650 * 24 * 60 * 60
 
 // REST
+export const HTTP_HEADERS_DEADLINE_MS = 60_000
+/** How long open answers may go on after a stop before their connections are cut. */
+export const HTTP_STOP_GRACE_MS = 2_000
 export const JSON_BODY_BYTES_MAX = 1 * MiB
+export const JSON_BODY_DEADLINE_MS = 30_000
+export const VALIDATION_DETAILS_MAX = 20
+export const DEPLOY_BRANCHES_MAX = 50
+export const HEALTH_DEADLINE_MS = 2_000
 export const PAGE_ROWS_DEFAULT = 50
 export const PAGE_ROWS_MAX = 200
 export const REPORT_DAYS_DEFAULT = 30
@@ -76,8 +94,30 @@ export const FINISH_RETRY_MS = 2_000
 export const MANIFEST_BYTES_MAX = 4 * MiB
 export const REGISTRY_SESSION_TTL_SECONDS = 5 * 60
 export const TOKEN_SCOPES_MAX = 50
+/** Nothing moves between the proxy and the registry behind it: longer than verifying a big layer takes. */
+export const REGISTRY_IDLE_MAX_MS = 300_000
+export const REGISTRY_REDIRECTS_MAX = 3
+export const REGISTRY_START_DEADLINE_MS = 15_000
 
 // Way out of a build (egress)
 export const EGRESS_CONNECT_DEADLINE_MS = 30_000
 export const EGRESS_IDLE_MAX_MS = 300_000
 export const EGRESS_CONNECTIONS_MAX = 256
+export const EGRESS_LOOKUP_DEADLINE_MS = 10_000
+/** Lookups run on the four threads that also read and write files; they may not take them all. */
+export const EGRESS_LOOKUPS_MAX = 2
+/** Addresses of one name that are tried before giving up. */
+export const EGRESS_ADDRESSES_MAX = 4
+
+// Pods (QEMU)
+export const MKFS_DEADLINE_MS = 60_000
+export const VSOCK_DEVICE_DEADLINE_MS = 10_000
+export const VSOCK_POLL_MS = 50
+export const VSOCK_ATTEMPT_MS = 5_000
+export const POD_KILL_DEADLINE_MS = 10_000
+/** What QEMU itself may need beside the guest's memory: translated code, page cache, vsock buffers. */
+export const POD_OVERHEAD_MB = 768
+/** Threads of QEMU (vCPUs, disk workers) and of the vsock device. */
+export const POD_TASKS_MAX = 256
+/** bind() and connect() cut longer paths of unix sockets. */
+export const SOCKET_PATH_BYTES_MAX = 107

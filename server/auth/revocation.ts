@@ -18,7 +18,9 @@ export function createRevocation({ db }: { db: Db }) {
       cache.set(jti, { revoked: row !== undefined, until: Date.now() + CACHE_MS })
       return row !== undefined
     },
-    async revoke(jti: string, expiresAt: Date): Promise<void> {
+
+    /** `expiresAt` is the token's own; `infinity` when only its id is known. */
+    async revoke(jti: string, expiresAt: Date | 'infinity'): Promise<void> {
       await db('revoked_tokens').insert({ jti, expires_at: expiresAt }).onConflict('jti').ignore()
       await db('revoked_tokens').where('expires_at', '<', db.fn.now()).delete()
       cache.delete(jti)

@@ -1,9 +1,11 @@
 // The one secret everything is derived from: JWT_SECRET, or one generated once into the data folder (0600).
+// A file that holds too little is refused, never used: every token would be forgeable.
 import { randomBytes } from 'node:crypto'
-import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { link, mkdir, open, readFile, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 const SECRET_BYTES = 48
+const SECRET_CHARACTERS_MIN = 32
 
 export interface SecretOptions {
   configured: string | undefined
@@ -16,19 +18,31 @@ export async function readSecret({ configured, file }: SecretOptions): Promise<s
     if (error.code === 'ENOENT') return undefined
     throw error
   })
-  return known?.trim() || generate(file)
+  const secret = (known ?? (await generate(file))).trim()
+  if (secret.length >= SECRET_CHARACTERS_MIN) return secret
+  throw new Error(
+    `${file} holds ${secret.length} characters, at least ${SECRET_CHARACTERS_MIN} are needed. Restore it, or remove it to get a new one (all tokens end then).`,
+  )
 }
 
-// Linked into place, so that two processes that start together agree on the first one's.
+// Linked into place when it is whole and on disk, so that two processes that start together agree on the
+// first one's and a power cut leaves no half of it.
 async function generate(file: string): Promise<string> {
   await mkdir(dirname(file), { recursive: true })
-  const temporary = `${file}.${process.pid}`
-  await writeFile(temporary, `${randomBytes(SECRET_BYTES).toString('base64url')}\n`, {
-    mode: 0o600,
-  })
-  await link(temporary, file).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EEXIST') throw error
-  })
-  await rm(temporary)
-  return (await readFile(file, 'utf8')).trim()
+  const temporary = `${file}.${randomBytes(6).toString('hex')}`
+  try {
+    const handle = await open(temporary, 'wx', 0o600)
+    try {
+      await handle.writeFile(`${randomBytes(SECRET_BYTES).toString('base64url')}\n`)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await link(temporary, file).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error
+    })
+  } finally {
+    await rm(temporary, { force: true })
+  }
+  return readFile(file, 'utf8')
 }

@@ -6,6 +6,9 @@ const SHAPE = /^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/
 /** First path segments of the registry: no tenant may be called so. */
 const RESERVED = new Set(['global', 'library', 'builds', 'cache', 'apps'])
 
+/** What `tenantOf` makes of subjects that are no tenant names; nobody gets such a tenant by being called so. */
+const DERIVED = /^tenant-[0-9a-f]{16}$/
+
 export function isTenantName(name: string): boolean {
   return SHAPE.test(name) && !RESERVED.has(name)
 }
@@ -17,6 +20,6 @@ export const TenantName = z.string().refine(isTenantName, {
 
 /** The tenant of a token that names none. */
 export function tenantOf(sub: string): string {
-  if (isTenantName(sub)) return sub
+  if (isTenantName(sub) && !DERIVED.test(sub)) return sub
   return `tenant-${createHash('sha256').update(sub).digest('hex').slice(0, 16)}`
 }

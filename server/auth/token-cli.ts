@@ -1,17 +1,19 @@
 // `npm run -s token`: prints one JWT and nothing else; `token revoke` ends one before its time.
 import { parseArgs } from 'node:util'
-import { decodeJwt } from 'jose'
+import { decodeJwt, errors } from 'jose'
 import type { Config } from '../config.ts'
 import { embeddedUrl } from '../db/embedded.ts'
 import { createDb } from '../db/pool.ts'
+import { asError } from '../errors.ts'
+import { API_TOKEN_TTL_SECONDS_MAX } from '../limits.ts'
 import { pathsFor } from '../paths.ts'
 import { createRevocation } from './revocation.ts'
 import { readSecret } from './secret.ts'
-import { isTenantName } from './tenant.ts'
-import { createTokens, PERMISSIONS } from './tokens.ts'
+import { TenantName } from './tenant.ts'
+import { createTokens, PERMISSIONS, Subject } from './tokens.ts'
 
 const USAGE = `usage: npm run -s token -- --sub USER [--tenant TENANT] [--admin] [--permissions build:read,app:read] [--ttl 24h]
-       npm run -s token -- revoke TOKEN`
+       npm run -s token -- revoke TOKEN|ID`
 
 const UNIT_SECONDS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400 }
 
@@ -22,7 +24,7 @@ class UsageError extends Error {
 
 export async function runTokenCommand(args: string[], config: Config): Promise<void> {
   try {
-    if (args[0] === 'revoke') await revoke(args[1], config)
+    if (args[0] === 'revoke') await revoke(args.slice(1), config)
     else await mint(args, config)
   } catch (error) {
     const code = (error as { code?: string }).code ?? ''
@@ -44,33 +46,55 @@ async function mint(args: string[], config: Config): Promise<void> {
     },
   })
   if (!values.sub) throw new UsageError('--sub is required: the user the token is for')
-  if (values.tenant !== undefined && !isTenantName(values.tenant)) {
-    throw new UsageError(`--tenant ${JSON.stringify(values.tenant)} is not a tenant name`)
-  }
-  const paths = pathsFor(config.dataDir)
-  const secret = await readSecret({ configured: config.jwtSecret, file: paths.jwtSecret })
+  check('--sub', values.sub, Subject)
+  if (values.tenant !== undefined) check('--tenant', values.tenant, TenantName)
+  const permissions =
+    values.permissions === undefined ? undefined : parsePermissions(values.permissions)
+  const ttlSeconds = parseTtl(values.ttl)
+  const file = pathsFor(config.dataDir).jwtSecret
+  const secret = await readSecret({ configured: config.jwtSecret, file })
+  const { sub, tenant, admin } = values
   const token = await createTokens({ secret }).mintApi({
-    sub: values.sub,
-    tenant: values.tenant,
-    admin: values.admin,
-    permissions:
-      values.permissions === undefined ? undefined : parsePermissions(values.permissions),
-    ttlSeconds: parseTtl(values.ttl),
+    sub,
+    tenant,
+    admin,
+    permissions,
+    ttlSeconds,
   })
   process.stdout.write(`${token}\n`)
 }
 
-async function revoke(token: string | undefined, config: Config): Promise<void> {
-  if (!token) throw new UsageError('revoke needs the token')
-  const { jti, exp } = decodeJwt(token)
-  if (!jti || !exp) throw new UsageError('that is not a token of this server')
+function check(name: string, value: string, schema: typeof Subject | typeof TenantName): void {
+  const parsed = schema.safeParse(value)
+  if (parsed.success) return
+  throw new UsageError(`${name} ${JSON.stringify(value)} ${parsed.error.issues[0]?.message}`)
+}
+
+async function revoke([given, ...more]: string[], config: Config): Promise<void> {
+  if (!given || more.length > 0) throw new UsageError('revoke takes one token, or its id (jti)')
+  const { jti, expiresAt } = parseRevoked(given)
   const db = createDb(config.databaseUrl ?? embeddedUrl(pathsFor(config.dataDir).databaseSocket))
   try {
-    await createRevocation({ db }).revoke(jti, new Date(exp * 1000))
+    await createRevocation({ db }).revoke(jti, expiresAt)
+  } catch (cause) {
+    const message = `could not revoke ${jti}: ${asError(cause).message}. The server must be running (or DATABASE_URL name its database).`
+    throw new Error(message, { cause })
   } finally {
     await db.destroy()
   }
   process.stderr.write(`revoked ${jti}\n`)
+}
+
+/** A token is only read, not verified: one signed with yesterday's secret may be revoked as well. */
+export function parseRevoked(given: string): { jti: string; expiresAt: Date | 'infinity' } {
+  if (/^[0-9a-f-]{36}$/.test(given)) return { jti: given, expiresAt: 'infinity' }
+  try {
+    const { jti, exp } = decodeJwt(given)
+    if (jti && exp) return { jti, expiresAt: new Date(exp * 1000) }
+  } catch (error) {
+    if (!(error instanceof errors.JOSEError)) throw error
+  }
+  throw new UsageError('revoke: that is neither a token of this server nor the id (jti) of one')
 }
 
 export function parsePermissions(text: string): string[] {
@@ -87,9 +111,13 @@ export function parsePermissions(text: string): string[] {
 
 /** `90s`, `30m`, `24h`, `7d` → seconds. */
 export function parseTtl(text: string): number {
-  const [, count = '', unit = ''] = /^(\d{1,6})([smhd])$/.exec(text) ?? []
+  const [, count = '', unit = ''] = /^(\d{1,9})([smhd])$/.exec(text) ?? []
   const seconds = Number(count) * (UNIT_SECONDS[unit] ?? 0)
   if (!seconds)
     throw new UsageError(`--ttl ${JSON.stringify(text)} is not like 90s, 30m, 24h or 7d`)
+  if (seconds > API_TOKEN_TTL_SECONDS_MAX)
+    throw new UsageError(
+      `--ttl ${text} is too long: at most ${API_TOKEN_TTL_SECONDS_MAX / 86_400}d`,
+    )
   return seconds
 }

@@ -1,7 +1,7 @@
 // Every token of the house: one secret, one HKDF key per purpose, and in each token its own `typ`, `aud`,
 // `exp` and `jti`; so a token of one kind is refused wherever another kind is expected (DESIGN §4.12).
 import { hkdfSync, randomUUID } from 'node:crypto'
-import { errors, jwtVerify, SignJWT } from 'jose'
+import { decodeProtectedHeader, errors, jwtVerify, SignJWT } from 'jose'
 import { z } from 'zod'
 import { AppError } from '../errors.ts'
 import { API_TOKEN_TTL_SECONDS_DEFAULT } from '../limits.ts'
@@ -9,6 +9,7 @@ import type { Principal } from './principal.ts'
 import { TenantName, tenantOf } from './tenant.ts'
 
 const ISSUER = 'hypeman'
+const TYP_PREFIX = 'hypeman-'
 const KEY_BYTES = 32
 const RESOURCES = ['build', 'app', 'builder', 'registry', 'report', 'secret']
 const ACTIONS = ['read', 'write', 'delete', 'admin']
@@ -25,6 +26,11 @@ export interface ApiTokenRequest {
   permissions?: string[] | undefined
   ttlSeconds?: number | undefined
 }
+
+/** A user's name ends up in logs, commits and the terminal of others. */
+export const Subject = z
+  .string()
+  .regex(/^[^\p{Cc}\p{Cf}]{1,256}$/u, { error: 'must be 1 to 256 printable characters' })
 
 export const RepoAccess = z.object({ repo: z.string().min(1), scope: z.enum(['pull', 'push']) })
 /** `push` includes `pull`. */
@@ -55,8 +61,8 @@ export interface SessionTokenRequest {
 }
 
 const ApiClaims = z.object({
-  sub: z.string().min(1).max(256),
-  tenant: TenantName,
+  sub: Subject,
+  tenant: TenantName.optional(),
   admin: z.boolean().optional(),
   permissions: z.array(z.string()).optional(),
   jti: z.string(),
@@ -81,8 +87,12 @@ export function createTokens({ secret, isRevoked = async () => false }: TokensOp
   const keyFor = (purpose: string) =>
     new Uint8Array(hkdfSync('sha256', secret, '', `hypeman ${purpose} token`, KEY_BYTES))
   const kinds = {
-    api: { key: keyFor('api'), typ: 'hypeman-api+jwt', aud: 'hypeman-api' },
-    registry: { key: keyFor('registry'), typ: 'hypeman-registry+jwt', aud: 'hypeman-registry' },
+    api: { key: keyFor('api'), typ: `${TYP_PREFIX}api+jwt`, aud: 'hypeman-api' },
+    registry: {
+      key: keyFor('registry'),
+      typ: `${TYP_PREFIX}registry+jwt`,
+      aud: 'hypeman-registry',
+    },
   }
   type Kind = keyof typeof kinds
 
@@ -122,7 +132,7 @@ export function createTokens({ secret, isRevoked = async () => false }: TokensOp
         throw new AppError('unauthorized', 'token expired', { cause })
       }
       if (!(cause instanceof errors.JOSEError) && !(cause instanceof z.ZodError)) throw cause
-      throw new AppError('unauthorized', 'invalid token', { cause })
+      throw new AppError('unauthorized', sayInvalid(token, typ), { cause })
     }
     throw new AppError('unauthorized', 'token revoked')
   }
@@ -135,7 +145,7 @@ export function createTokens({ secret, isRevoked = async () => false }: TokensOp
         ...(request.permissions ? { permissions: request.permissions } : {}),
       }
       const ttl = request.ttlSeconds ?? API_TOKEN_TTL_SECONDS_DEFAULT
-      return sign('api', claims, request.sub, randomUUID(), ttl)
+      return sign('api', claims, Subject.parse(request.sub), randomUUID(), ttl)
     },
 
     /** Throws AppError `unauthorized`. */
@@ -143,7 +153,7 @@ export function createTokens({ secret, isRevoked = async () => false }: TokensOp
       const claims = await verify('api', token, ApiClaims)
       return {
         user: claims.sub,
-        tenant: claims.tenant,
+        tenant: claims.tenant ?? tenantOf(claims.sub),
         admin: claims.admin ?? false,
         permissions: claims.permissions ? new Set(claims.permissions) : undefined,
         jti: claims.jti,
@@ -174,5 +184,15 @@ export function createTokens({ secret, isRevoked = async () => false }: TokensOp
         jti: claims.jti,
       }
     },
+  }
+}
+
+/** Says it when a token of ours is merely in the wrong place; only words hang on the unverified header. */
+function sayInvalid(token: string, expected: string): string {
+  try {
+    const { typ } = decodeProtectedHeader(token)
+    return typ?.startsWith(TYP_PREFIX) && typ !== expected ? 'invalid token type' : 'invalid token'
+  } catch {
+    return 'invalid token' // not even the form of one
   }
 }

@@ -1,57 +1,92 @@
 // Name → checked address → connection. The name is resolved once, here on the host, and the address that
 // was checked is the one that is dialled, so a second answer of the name server changes nothing.
-import { lookup } from 'node:dns/promises'
-import { connect, isIP, type Socket } from 'node:net'
-import { EGRESS_CONNECT_DEADLINE_MS } from '../limits.ts'
+import { BlockList, connect, isIP, isIPv6, type Socket } from 'node:net'
+import { networkInterfaces } from 'node:os'
+import { asError } from '../errors.ts'
+import { EGRESS_ADDRESSES_MAX, EGRESS_CONNECT_DEADLINE_MS } from '../limits.ts'
 import { isPublicAddress } from './addresses.ts'
+import { EgressRefused, EgressTimeout } from './refusals.ts'
+import type { Resolve } from './resolve.ts'
 
 const PORTS_ALLOWED = new Set([80, 443])
-
-/** Refused by policy: the sentence goes to the client. */
-export class EgressRefused extends Error {
-  override name = 'EgressRefused'
-}
-
-export type Resolve = (host: string) => Promise<string[]>
 
 export interface DialOptions {
   /** Addresses that may be reached although they are not public, on any port. */
   allowAddresses: readonly string[]
-  resolve?: Resolve
+  resolve: Resolve
+  /** The host's own addresses: its services are not on the public side of its firewall for a build. */
+  ownAddresses?: () => readonly string[]
+  connectDeadlineMs?: number
 }
 
-export type Dial = ReturnType<typeof createDial>
+export interface Dialled {
+  socket: Socket
+  address: string
+}
 
-export function createDial({ allowAddresses, resolve = resolveAll }: DialOptions) {
-  const isAllowed = (address: string, port: number) =>
-    allowAddresses.includes(address) || (isPublicAddress(address) && PORTS_ALLOWED.has(port))
+export type Dial = (host: string, port: number) => Promise<Dialled>
 
-  /** Throws EgressRefused, or the error of the network. */
-  return async (host: string, port: number): Promise<Socket> => {
-    const addresses = isIP(host) ? [host] : await resolve(host)
-    const target = addresses.find((address) => isAllowed(address, port))
-    if (target) return open(target, port)
-    if (addresses.some(isPublicAddress)) {
+/** Rejects with EgressRefused, EgressTimeout or the error of the network. */
+export function createDial(options: DialOptions): Dial {
+  const { resolve, ownAddresses = hostAddresses } = options
+  const connectDeadlineMs = options.connectDeadlineMs ?? EGRESS_CONNECT_DEADLINE_MS
+  const isExempt = isOneOf(options.allowAddresses)
+
+  function targets(host: string, port: number, addresses: readonly string[]): string[] {
+    const isOwn = isOneOf(ownAddresses())
+    const isPublic = (address: string) => isPublicAddress(address) && !isOwn(address)
+    const allowed = addresses.filter(
+      (address) => isExempt(address) || (isPublic(address) && PORTS_ALLOWED.has(port)),
+    )
+    if (allowed.length > 0) return allowed.slice(0, EGRESS_ADDRESSES_MAX)
+    if (addresses.some(isPublic)) {
       throw new EgressRefused(`port ${port} is not allowed; builds reach ports 80 and 443`)
     }
     throw new EgressRefused(`${host} is not a public address; builds reach public addresses only`)
   }
+
+  return async (host, port) => {
+    const addresses = isIP(host) ? [host] : await resolve(host)
+    const candidates = targets(host, port, addresses)
+    // They share the deadline, so that one dead address leaves time for the next.
+    const deadlineMs = connectDeadlineMs / candidates.length
+    let last: unknown
+    for (const address of candidates) {
+      try {
+        return { socket: await open(address, port, deadlineMs), address }
+      } catch (error) {
+        last = error
+      }
+    }
+    throw asError(last)
+  }
 }
 
-async function resolveAll(host: string): Promise<string[]> {
-  return (await lookup(host, { all: true })).map(({ address }) => address)
+/** Compares addresses, not their spelling. */
+function isOneOf(addresses: readonly string[]): (address: string) => boolean {
+  const list = new BlockList()
+  const family = (address: string) => (isIPv6(address) ? 'ipv6' : 'ipv4')
+  for (const address of addresses) list.addAddress(address, family(address))
+  return (address) => isIP(address) !== 0 && list.check(address, family(address))
 }
 
-function open(address: string, port: number): Promise<Socket> {
+function hostAddresses(): string[] {
+  return Object.values(networkInterfaces())
+    .flatMap((list) => list ?? [])
+    .map(({ address }) => address)
+}
+
+function open(address: string, port: number, deadlineMs: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host: address, port, allowHalfOpen: true })
-    socket.setTimeout(EGRESS_CONNECT_DEADLINE_MS, () =>
-      socket.destroy(new Error(`no connection within ${EGRESS_CONNECT_DEADLINE_MS / 1000} s`)),
+    const timer = setTimeout(
+      () => socket.destroy(new EgressTimeout(`no connection to ${address} port ${port} in time`)),
+      deadlineMs,
     )
-    socket.once('error', reject)
+    socket.on('error', reject) // stays: once connected, 'close' tells whoever uses it
+    socket.once('close', () => clearTimeout(timer))
     socket.once('connect', () => {
-      socket.setTimeout(0)
-      socket.off('error', reject)
+      clearTimeout(timer)
       resolve(socket)
     })
   })

@@ -1,13 +1,20 @@
 // Between HTTP and node-git-server 1.0.0. The library spawns git and pipes; everything it gets wrong is kept
-// from it: it sees only requests that are authorised, complete at the head, and cut off from the raw socket.
+// from it: it sees only requests that are authorised and complete at the head, and never the raw connection.
 import type { ChildProcess } from 'node:child_process'
+import type { EventEmitter } from 'node:events'
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { PassThrough, type Readable } from 'node:stream'
+import { PassThrough } from 'node:stream'
+import { finished } from 'node:stream/promises'
 import { Git } from 'node-git-server'
+import { GIT_IDLE_MAX_MS } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
-import { PktLineError, type PushHead, parsePushHead, refusalReport } from './pkt-line.ts'
-import { decodedBody, readHead } from './request-body.ts'
+import { createLibraryReply } from './library-reply.ts'
+import { type PushHead, PushTooLong, readFetchHead, readPushHead } from './pkt-line.ts'
+import { type GitBody, readBody } from './request-body.ts'
+import { type PushRefusal, refusalReport } from './sideband.ts'
+
+const STDERR_BYTES_KEPT = 2_000
 
 export type GitService = 'git-receive-pack' | 'git-upload-pack'
 
@@ -21,118 +28,152 @@ export interface GitRequest {
   onProcess?(process: ChildProcess): void
 }
 
-interface LibraryService extends NodeJS.EventEmitter {
+interface LibraryService extends EventEmitter {
   accept(): void
+}
+
+export interface GitAdapterOptions {
+  root: string
+  log: Log
+  idleMaxMs?: number | undefined
 }
 
 export type GitAdapter = ReturnType<typeof createGitAdapter>
 
-const TYPE = 'application/x-git-receive-pack-result'
-
-export function createGitAdapter({ root, log }: { root: string; log: Log }) {
-  /** Each request has an instance of its own, so that its events can't be another's. */
-  function library(request: GitRequest): Git {
+export function createGitAdapter({ root, log, idleMaxMs = GIT_IDLE_MAX_MS }: GitAdapterOptions) {
+  /** Hands a request over; resolves when it is answered or the client is gone. */
+  async function hand(request: GitRequest, method: string, url: string, feed: Feed): Promise<void> {
+    // An instance per request, so that its events can't be another's.
     const git = new Git(root, { autoCreate: false })
-    const accept = (service: LibraryService) => {
-      service.on('error', (error: Error) => log.warn({ err: error.message }, 'git service'))
-      service.once('service', (child: ChildProcess) => adopt(child, request))
-      service.accept()
+    const reply = createLibraryReply(request.res)
+    const body = new PassThrough()
+    const ended = new AbortController()
+    const fail = (error: Error) => {
+      log.error({ err: error.message, service: request.service }, 'git could not be run')
+      reply.fail()
+      ended.abort()
     }
-    let accepted = false
+    git.on('error', fail)
     for (const event of ['push', 'tag', 'fetch'] as const) {
-      git.on(event, (service: unknown) => {
-        if (accepted) return
-        accepted = true
-        accept(service as LibraryService)
+      git.on(event, (given: unknown) => {
+        const service = given as LibraryService
+        if (service.listenerCount('service') > 0) return // one event per ref, all the same service
+        service.on('error', fail)
+        service.once('service', (child: ChildProcess) => {
+          adopt(child, request, reply.done)
+          child.once('exit', () => ended.abort())
+        })
+        service.accept()
       })
     }
-    return git
+    const fake = Object.assign(body, { method, url, headers: {} })
+    git.handle(fake as unknown as IncomingMessage, reply.fake)
+    await feed(body, ended.signal)
+    await reply.done
   }
 
-  function adopt(child: ChildProcess, { res, onProcess }: GitRequest): void {
-    onProcess?.(child)
+  function adopt(child: ChildProcess, request: GitRequest, answered: Promise<void>): void {
+    request.onProcess?.(child)
     let stderr = ''
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      stderr = (stderr + text).slice(-2000)
+      stderr = (stderr + text).slice(-STDERR_BYTES_KEPT)
     })
     child.stdin?.on('error', () => {}) // git may end before it has read everything
     child.once('close', (code) => {
-      if (stderr) log.debug({ code, stderr }, 'git')
-      if (!res.writableEnded) res.end()
+      if (stderr) log.info({ code, stderr, repository: request.repository }, 'git said')
     })
-    // A client that is gone must not block git: without a reader it and its hook would wait for ever.
-    res.once('close', () => {
-      if (res.writableFinished) return
-      child.stdout?.unpipe()
-      child.stdout?.resume()
-    })
+    // Nobody wants the rest of a fetch. A push goes on: its refs may be moving, and its build is wanted.
+    if (request.service === 'git-upload-pack') void answered.then(() => child.kill())
   }
 
-  function hand(request: GitRequest, method: string, url: string, body: Readable): void {
-    const { res } = request
-    res.statusCode = 200 // Koa has set 404, and the library sets nothing
-    const fake = Object.assign(body, { method, url, headers: {} })
-    library(request).handle(fake as unknown as IncomingMessage, res)
+  async function forward(request: GitRequest, head: Buffer, source: GitBody): Promise<void> {
+    const { repository, service } = request
+    await hand(request, 'POST', `/${repository}/${service}`, (body, ended) =>
+      pump(head, source, body, ended),
+    )
   }
 
   return {
     /** GET info/refs. */
-    advertise(request: GitRequest): void {
+    async advertise(request: GitRequest): Promise<void> {
       const { repository, service } = request
-      const body = new PassThrough()
-      body.end()
-      hand(request, 'GET', `/${repository}/info/refs?service=${service}`, body)
-    },
-
-    /** POST git-upload-pack. */
-    async fetch(request: GitRequest): Promise<void> {
-      const source = decodedBody(request.req)
-      const { head, value: isFlush } = await readHead(source, firstPacket)
-      if (isFlush) return endEmpty(request.res)
-      await forward(request, head, source)
-    },
-
-    /** POST git-receive-pack. `refuse` may name a reason to refuse the whole push. */
-    async push(request: GitRequest, refuse: (head: PushHead) => string | undefined): Promise<void> {
-      const { req, res } = request
-      const source = decodedBody(req)
-      const { value: head } = await readHead(source, (buffer) => {
-        const parsed = parsePushHead(buffer)
-        return parsed && { value: parsed, length: parsed.bytes.length }
+      const url = `/${repository}/info/refs?service=${service}`
+      await hand(request, 'GET', url, async (body) => {
+        body.end()
       })
+    },
+
+    /** POST git-upload-pack. Throws PktLineError. */
+    async fetch(request: GitRequest): Promise<void> {
+      const source = readBody(request.req, idleMaxMs)
+      const head = await readFetchHead(source)
+      if (head) await forward(request, head, source)
+      else await answer(request, Buffer.alloc(0))
+    },
+
+    /** POST git-receive-pack. `refuse` may name a reason to refuse the whole push. Throws PktLineError. */
+    async push(
+      request: GitRequest,
+      refuse: (head: PushHead) => PushRefusal | undefined,
+    ): Promise<void> {
+      const source = readBody(request.req, idleMaxMs)
+      let head: PushHead
+      let refusal: PushRefusal | undefined
+      try {
+        head = await readPushHead(source)
+        refusal = refuse(head)
+      } catch (error) {
+        if (!(error instanceof PushTooLong)) throw error
+        head = error.head
+        refusal = tooLong(error.message)
+      }
       // git's probe before a large push: it only wants to know whether it may.
-      if (head.updates.length === 0) return endEmpty(res)
-      const reason = refuse(head)
-      if (reason === undefined) return forward(request, head.bytes, source)
-      for await (const _ of source); // git reads no answer before it has sent its pack
-      res.writeHead(200, { 'content-type': TYPE, 'cache-control': 'no-cache' })
-      res.end(refusalReport(head, reason))
+      if (head.updates.length === 0) return answer(request, Buffer.alloc(0))
+      if (!refusal) return forward(request, head.bytes, source)
+      for await (const _ of source.rest()); // git reads no answer before it has sent its pack
+      await answer(request, refusalReport(head, refusal))
     },
   }
+}
 
-  // The head goes in as the first chunk, whole: the library looks at no other.
-  async function forward(request: GitRequest, head: Buffer, source: Readable): Promise<void> {
-    const { repository, service, res } = request
-    const body = new PassThrough()
-    body.on('error', () => {})
-    hand(request, 'POST', `/${repository}/${service}`, body)
-    body.write(head)
-    source.once('error', () => body.end())
-    source.once('close', () => body.end())
-    source.pipe(body)
-    await once(res, 'close')
+type Feed = (body: PassThrough, gitEnded: AbortSignal) => Promise<void>
+
+/**
+ * The head goes in as the first chunk, whole: the library looks at no other. A client that leaves ends the
+ * body, and git rejects what is incomplete; what comes after git has ended is read and thrown away, because
+ * the client reads no answer before it has sent everything.
+ */
+async function pump(
+  head: Buffer,
+  source: GitBody,
+  body: PassThrough,
+  ended: AbortSignal,
+): Promise<void> {
+  body.write(head)
+  try {
+    for await (const chunk of source.rest()) {
+      if (ended.aborted || body.write(chunk)) continue
+      await once(body, 'drain', { signal: ended }).catch(() => {}) // git has ended: the rest is dropped
+    }
+  } catch {
+    // The client is gone, or sent what is not gzip: git sees the end of the pack too early and says so.
+  } finally {
+    body.end()
   }
 }
 
-function endEmpty(res: ServerResponse): void {
-  res.writeHead(200, { 'content-type': TYPE, 'content-length': 0 })
-  res.end()
+async function answer({ res, service }: GitRequest, report: Buffer): Promise<void> {
+  res.writeHead(200, {
+    'content-type': `application/x-${service}-result`,
+    'content-length': report.length,
+  })
+  res.end(report)
+  await finished(res, { readable: false }).catch(() => {}) // the client may be gone; nothing is lost
 }
 
-function firstPacket(buffer: Buffer): { value: boolean; length: number } | undefined {
-  if (buffer.length < 4) return undefined
-  const length = Number.parseInt(buffer.toString('latin1', 0, 4), 16)
-  if (Number.isNaN(length) || length > 65_520) throw new PktLineError('bad packet length')
-  if (length === 0) return { value: true, length: 4 }
-  return buffer.length < length ? undefined : { value: false, length }
+function tooLong(message: string): PushRefusal {
+  return {
+    reasonFor: () => 'too many refs in one push',
+    lines: [`error: ${message}`, 'hint: push fewer at a time'],
+  }
 }

@@ -1,5 +1,7 @@
-// pre-receive: may this push come in at all? Nothing is built here. A refusal is a reason and what to do.
+// pre-receive: may this push come in at all? Nothing is built here. A refusal is a reason and what to do; it
+// holds for the whole push, because git asks once for all refs.
 import { statfs } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { effectiveSettings } from '../apps/schema.ts'
 import type { Db } from '../db/pool.ts'
 import { DISK_FREE_BYTES_MIN } from '../limits.ts'
@@ -19,12 +21,14 @@ export interface AdmissionOptions {
   /** A folder on the disk that must have room. */
   diskPath: string
   freeBytesMin?: number
+  databaseDeadlineMs?: number
 }
 
 export type Admission = ReturnType<typeof createAdmission>
 
-export function createAdmission({ db, diskPath, freeBytesMin }: AdmissionOptions) {
-  const floor = freeBytesMin ?? DISK_FREE_BYTES_MIN
+export function createAdmission(options: AdmissionOptions) {
+  const { db, diskPath, freeBytesMin = DISK_FREE_BYTES_MIN } = options
+  const deadlineMs = options.databaseDeadlineMs ?? DATABASE_DEADLINE_MS
 
   return async (push: LivePush, updates: readonly RefUpdate[]): Promise<Refusal | undefined> => {
     const { deployBranches } = effectiveSettings(push.app.settings)
@@ -32,30 +36,34 @@ export function createAdmission({ db, diskPath, freeBytesMin }: AdmissionOptions
       const classified = classify(update, deployBranches)
       if (classified.kind === 'refused') return classified
     }
-    const { bavail, bsize } = await statfs(diskPath)
-    if (bavail * bsize < floor) {
-      const free = Math.floor((bavail * bsize) / 1024 / 1024)
-      return {
-        reason: `the build server has only ${free} MiB of disk left and takes no pushes now`,
-        hint: 'tell its operator; nothing of this push was kept',
-      }
-    }
-    if (!(await databaseAnswers(db))) {
-      return {
-        reason: 'the build server cannot reach its database and takes no pushes now',
-        hint: 'push again in a moment; nothing of this push was kept',
-      }
-    }
-    return undefined
+    return (await refuseFullDisk(diskPath, freeBytesMin)) ?? refuseWithoutDatabase(db, deadlineMs)
   }
 }
 
-async function databaseAnswers(db: Db): Promise<boolean> {
-  return db
-    .raw('select 1')
-    .timeout(DATABASE_DEADLINE_MS)
-    .then(
+async function refuseFullDisk(path: string, freeBytesMin: number): Promise<Refusal | undefined> {
+  const { bavail, bsize } = await statfs(path)
+  if (bavail * bsize >= freeBytesMin) return undefined
+  const free = Math.floor((bavail * bsize) / 1024 / 1024)
+  const needed = Math.ceil(freeBytesMin / 1024 / 1024)
+  return {
+    reason: `the build server has ${free} MiB of disk left and takes no pushes below ${needed} MiB`,
+    hint: 'tell its operator; nothing of this push was kept',
+  }
+}
+
+async function refuseWithoutDatabase(db: Db, deadlineMs: number): Promise<Refusal | undefined> {
+  const late = new AbortController()
+  const answered = await Promise.race([
+    db.raw('select 1').then(
       () => true,
       () => false,
-    )
+    ),
+    sleep(deadlineMs, false, { signal: late.signal }).catch(() => false),
+  ])
+  late.abort()
+  if (answered) return undefined
+  return {
+    reason: 'the build server cannot reach its database and takes no pushes now',
+    hint: 'push again in a moment; nothing of this push was kept',
+  }
 }

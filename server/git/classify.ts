@@ -1,4 +1,5 @@
 // What a ref update means here: pure, so that the hook and the reconciler decide alike.
+import { REF_NAME_BYTES_MAX } from '../limits.ts'
 import { type RefUpdate, ZERO_OID } from './pkt-line.ts'
 
 export type Classified =
@@ -8,26 +9,45 @@ export type Classified =
   | { kind: 'deleted'; update: RefUpdate }
   | { kind: 'refused'; update: RefUpdate; reason: string; hint: string }
 
+export const BRANCHES = 'refs/heads/'
+const TAGS = 'refs/tags/'
 const BUILD_TAGS = 'refs/tags/builds/'
+/** git allows line separators of Unicode in names; terminals and regular expressions do not agree on them. */
+const UNSHOWABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g
 
 export function classify(update: RefUpdate, deployBranches: readonly string[]): Classified {
   const { ref, newSha } = update
-  const isDeletion = newSha === ZERO_OID
+  const unhosted = whyNotHosted(ref)
+  if (unhosted !== undefined) {
+    return { kind: 'refused', update, reason: unhosted, hint: 'push branches and tags only' }
+  }
   if (ref.startsWith(BUILD_TAGS)) {
-    const reason = `${ref} is written by the server when a build is ready`
+    const reason = `${ref} is for the server: it writes these tags when a build is ready`
     return { kind: 'refused', update, reason, hint: 'choose another tag name' }
   }
-  if (ref.startsWith('refs/heads/')) {
-    const branch = ref.slice('refs/heads/'.length)
-    const isDeploy = deployBranches.includes(branch)
-    if (isDeletion && isDeploy) {
-      const reason = `${branch} is a deploy branch and cannot be deleted`
-      return { kind: 'refused', update, reason, hint: 'change deploy_branches of the app first' }
-    }
-    if (isDeletion) return { kind: 'deleted', update }
-    return { kind: isDeploy ? 'build' : 'stored', update, branch }
+  const isDeletion = newSha === ZERO_OID
+  if (ref.startsWith(TAGS)) return { kind: isDeletion ? 'deleted' : 'tag', update }
+  const branch = ref.slice(BRANCHES.length)
+  const isDeploy = deployBranches.includes(branch)
+  if (isDeletion && isDeploy) {
+    const reason = `${branch} is a deploy branch and cannot be deleted`
+    return { kind: 'refused', update, reason, hint: 'change deploy_branches of the app first' }
   }
-  if (ref.startsWith('refs/tags/')) return { kind: isDeletion ? 'deleted' : 'tag', update }
-  const reason = `${ref} is not hosted here; only branches and tags are`
-  return { kind: 'refused', update, reason, hint: 'push refs/heads/* and refs/tags/* only' }
+  if (isDeletion) return { kind: 'deleted', update }
+  return { kind: isDeploy ? 'build' : 'stored', update, branch }
+}
+
+/** One sentence, or undefined for a branch or tag. */
+export function whyNotHosted(ref: string): string | undefined {
+  if (Buffer.byteLength(ref) > REF_NAME_BYTES_MAX) {
+    return `${ref.slice(0, 40)}… is longer than ${REF_NAME_BYTES_MAX} bytes`
+  }
+  const shown = ref.replace(UNSHOWABLE, '?')
+  if (shown !== ref) return `${shown} has characters that cannot be shown`
+  if (isBelow(BRANCHES, ref) || isBelow(TAGS, ref)) return undefined
+  return `${ref} is not hosted here; only branches and tags are`
+}
+
+function isBelow(folder: string, ref: string): boolean {
+  return ref.startsWith(folder) && ref.length > folder.length
 }

@@ -1,24 +1,36 @@
-// The server's end of the hooks: a unix socket only the git user can reach. A hook says which process it
-// belongs to; only a push that is under way, in that repository, asking for the first time, is served.
+// The server's end of the hooks: a unix socket only the git user can reach. A hook says which push it belongs
+// to; only one that is under way, in that repository, whose process is the hook's parent, asking for the
+// first time, is served.
 import { once } from 'node:events'
 import { chmod, chown, mkdir, rm } from 'node:fs/promises'
 import { createServer, type Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { asError } from '../errors.ts'
-import { HOOK_MESSAGE_BYTES_MAX } from '../limits.ts'
+import {
+  HOOK_MESSAGE_BYTES_MAX,
+  HOOK_MESSAGE_DEADLINE_MS,
+  HOOK_STOP_GRACE_MS,
+  PUSH_REFS_MAX,
+} from '../limits.ts'
 import type { UserIds } from '../setup/users.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { HookKind, LivePush, LivePushes } from './live.ts'
+import { parentOf } from './peer.ts'
 import type { RefUpdate } from './pkt-line.ts'
 
+const STOP_POLL_MS = 20
 const oid = z.string().regex(/^[0-9a-f]{40}$/)
 const Request = z.object({
   hook: z.enum(['pre-receive', 'post-receive']),
+  pid: z.int().positive(),
   ppid: z.int().positive(),
   repo: z.string(),
-  refs: z.array(z.object({ oldSha: oid, newSha: oid, ref: z.string().max(4096) })),
+  refs: z
+    .array(z.object({ oldSha: oid, newSha: oid, ref: z.string().max(4096) }))
+    .max(PUSH_REFS_MAX),
   options: z.array(z.string()),
 })
 
@@ -26,10 +38,12 @@ export interface HookCall {
   push: LivePush
   refs: RefUpdate[]
   options: string[]
-  /** Resolves when the hook has taken the lines; rejects when it is gone. */
-  print(lines: string[]): Promise<void>
+  /** Resolves when the hook has taken the lines; does nothing once it is gone. */
+  print(lines: readonly string[]): Promise<void>
   /** Aborts when the hook is gone. */
   gone: AbortSignal
+  /** Aborts when the server stops: say goodbye and return. */
+  stopping: AbortSignal
 }
 
 export interface HookSocketOptions {
@@ -45,74 +59,114 @@ export type HookSocket = ReturnType<typeof createHookSocket>
 
 export function createHookSocket({ path, user, live, log, handlers }: HookSocketOptions) {
   const open = new Set<Socket>()
+  const stopping = new AbortController()
   const server = createServer((socket) => {
     open.add(socket)
     socket.once('close', () => open.delete(socket))
     socket.on('error', () => {}) // 'close' follows
-    void serve(socket).catch((error) => {
-      log.error({ err: asError(error) }, 'hook failed')
-      send(socket, { line: 'error: the build server failed; see its log' })
-      send(socket, { exit: 1 })
-      socket.end()
-    })
+    void serve(socket)
+      .catch((error) => {
+        log.error({ err: asError(error) }, 'hook failed')
+        send(socket, { line: 'error: the build server failed; its log says why' })
+        return 1
+      })
+      .then((exit) => {
+        if (exit !== undefined) send(socket, { exit })
+        socket.end()
+      })
   })
 
-  async function serve(socket: Socket): Promise<void> {
-    const line = await firstLine(socket)
-    if (line === undefined) return
-    const { hook, ppid, repo, refs, options } = Request.parse(JSON.parse(line))
-    const push = live.take(hook, ppid, repo)
-    if (!push) {
-      log.warn({ hook, ppid, repo }, 'a hook without a push was refused')
-      send(socket, { line: 'error: this hook belongs to no push' })
-      send(socket, { exit: 1 })
-      socket.end()
-      return
-    }
+  /** Returns the hook's exit code; undefined = it said nothing, so there is nothing to answer. */
+  async function serve(socket: Socket): Promise<number | undefined> {
     const gone = new AbortController()
     socket.once('close', () => gone.abort())
-    const print = async (lines: string[]) => {
-      for (const text of lines) send(socket, { line: text })
-      if (socket.writableNeedDrain) await once(socket, 'drain', { signal: gone.signal })
+    const line = await firstLine(socket)
+    if (line === undefined) return undefined
+    const asked = Request.safeParse(parseJson(line))
+    const push = asked.success ? await pushOf(asked.data) : undefined
+    if (!asked.success || !push) {
+      const { hook, pid, ppid, repo } = asked.data ?? {}
+      log.warn({ hook, pid, ppid, repo }, 'a hook that belongs to no push was refused')
+      send(socket, { line: 'error: this hook belongs to no push' })
+      return 1
     }
-    const exit = await handlers[hook]({ push, refs, options, print, gone: gone.signal })
-    send(socket, { exit })
-    socket.end()
+    const { hook, refs, options } = asked.data
+    return handlers[hook]({
+      push,
+      refs,
+      options,
+      print: (lines) => print(socket, lines, gone.signal),
+      gone: gone.signal,
+      stopping: stopping.signal,
+    })
+  }
+
+  async function pushOf(asked: z.infer<typeof Request>): Promise<LivePush | undefined> {
+    if ((await parentOf(asked.pid)) !== asked.ppid) return undefined
+    return live.take(asked.hook, asked.ppid, asked.repo)
   }
 
   return {
     async start(): Promise<void> {
-      await mkdir(dirname(path), { recursive: true })
+      const dir = dirname(path)
+      await mkdir(dir, { recursive: true, mode: 0o700 })
       await rm(path, { force: true })
+      // The git user may walk in, but not put a socket of its own there.
+      await chmod(dir, user ? 0o710 : 0o700)
+      if (user) await chown(dir, process.getuid?.() ?? 0, user.gid)
       server.listen(path)
       await once(server, 'listening')
       await chmod(path, 0o600)
-      await chmod(dirname(path), 0o700)
-      if (!user) return
-      await chown(path, user.uid, user.gid)
-      await chown(dirname(path), user.uid, user.gid)
+      if (user) await chown(path, user.uid, user.gid)
     },
+
+    /** Lets hooks end by themselves for a moment, so that people read why. */
     async stop(): Promise<void> {
+      if (!server.listening) return
       server.close()
+      stopping.abort()
+      const deadline = Date.now() + HOOK_STOP_GRACE_MS
+      while (open.size > 0 && Date.now() < deadline) await sleep(STOP_POLL_MS)
       for (const socket of open) socket.destroy()
       await rm(path, { force: true })
     },
   }
 }
 
-function send(socket: Socket, message: { line: string } | { exit: number }): void {
+type Message = { line: string } | { exit: number }
+
+function send(socket: Socket, message: Message): void {
   if (socket.writable) socket.write(`${JSON.stringify(message)}\n`)
 }
 
+async function print(socket: Socket, lines: readonly string[], gone: AbortSignal): Promise<void> {
+  for (const line of lines) send(socket, { line })
+  if (!socket.writable || !socket.writableNeedDrain) return
+  await once(socket, 'drain', { signal: gone }).catch(() => {}) // the caller looks at `gone`
+}
+
+function parseJson(line: string): unknown {
+  try {
+    return JSON.parse(line)
+  } catch {
+    return undefined
+  }
+}
+
+/** undefined when the connection ends, or is cut for saying too much or nothing. */
 async function firstLine(socket: Socket): Promise<string | undefined> {
   let bytes = 0
   socket.on('data', (chunk) => {
     bytes += chunk.length
     if (bytes > HOOK_MESSAGE_BYTES_MAX) socket.destroy()
   })
+  const deadline = setTimeout(() => socket.destroy(), HOOK_MESSAGE_DEADLINE_MS)
   const lines = createInterface({ input: socket })
-  return new Promise((resolve) => {
+  const line = await new Promise<string | undefined>((resolve) => {
     lines.once('line', resolve)
     lines.once('close', () => resolve(undefined))
+    socket.once('close', () => resolve(undefined))
   })
+  clearTimeout(deadline)
+  return line
 }

@@ -1,135 +1,126 @@
-// Git over smart HTTP: which repository, who, may they; then the adapter. Denials are short plain text,
-// which git shows to the person as `remote: …`.
-import { once } from 'node:events'
+// Git over smart HTTP: which repository, who, may they; then the adapter. Each of the three requests is
+// authorised by itself, because node-git-server asks at none of those that change anything.
 import type { Context, Middleware } from 'koa'
 import type { App } from '../apps/schema.ts'
 import type { Apps } from '../apps/service.ts'
 import type { Authenticate } from '../auth/authenticate.ts'
 import { may, type Principal } from '../auth/principal.ts'
-import { AppError, asError } from '../errors.ts'
+import { AppError } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
-import { createGitAdapter, type GitService } from './adapter.ts'
-import { classify } from './classify.ts'
+import { createGitAdapter, type GitRequest, type GitService } from './adapter.ts'
+import { whyNotHosted } from './classify.ts'
+import { deny } from './denial.ts'
 import type { LivePushes } from './live.ts'
-import { PktLineError, type PushHead } from './pkt-line.ts'
+import type { PushHead } from './pkt-line.ts'
 import type { Repositories } from './repositories.ts'
+import type { PushRefusal } from './sideband.ts'
 
-const ROUTE =
-  /^\/(?:([a-z0-9-]{3,63})\/)?([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\.git\/(info\/refs|git-upload-pack|git-receive-pack)$/
+const NAME = '[A-Za-z0-9._-]+'
+/** Names are checked by the apps service; here only what is git's is told from what is not. */
+const ROUTE = new RegExp(
+  `^/(?:(${NAME})/)?(${NAME})\\.git/(info/refs|git-upload-pack|git-receive-pack)$`,
+)
 const SERVICES: readonly string[] = ['git-receive-pack', 'git-upload-pack']
+/** Either lets a token read a repository. */
+const READ_PERMISSIONS = ['app:read', 'build:read']
 
 export interface GitHttpOptions {
-  apps: Apps
+  apps: Pick<Apps, 'findForGit' | 'createForPush'>
   repositories: Repositories
   repositoriesRoot: string
   authenticate: Authenticate
   live: LivePushes
   log: Log
+  idleMaxMs?: number
 }
 
 interface Target {
   tenant: string | undefined
   name: string
-  service: GitService
-  isAdvertisement: boolean
+  action: 'info/refs' | GitService
 }
 
 export function createGitHttp(options: GitHttpOptions): Middleware {
-  const { apps, repositories, repositoriesRoot, authenticate, live, log } = options
-  const adapter = createGitAdapter({ root: repositoriesRoot, log })
+  const { apps, repositories, repositoriesRoot, authenticate, live, log, idleMaxMs } = options
+  const adapter = createGitAdapter({ root: repositoriesRoot, log, idleMaxMs })
 
-  /** The app, made by its first push; denials are thrown. */
-  async function resolve(principal: Principal, target: Target): Promise<App> {
-    const { tenant, name, service } = target
+  async function resolve(
+    principal: Principal,
+    target: Target,
+    service: GitService,
+  ): Promise<App> {
+    const { tenant, name, action } = target
     const isPush = service === 'git-receive-pack'
-    const needed = isPush ? 'build:write' : 'build:read'
     const found = await apps.findForGit(principal, { tenant, name })
-    if (found || !isPush) {
-      if (!found) throw new AppError('not_found', `no app ${name} here`)
-      if (!may(principal, needed)) throw forbidden(needed)
+    if (found) {
+      requirePermission(principal, isPush ? ['build:write'] : READ_PERMISSIONS)
+      if (isPush && !(await repositories.exists(found.id))) await repositories.create(found.id)
       return found
     }
-    return apps.createForPush(principal, { tenant, name })
+    // The first push makes the app, at its first request.
+    if (isPush && action === 'info/refs') return apps.createForPush(principal, { tenant, name })
+    throw new AppError('not_found', `there is no app ${tenant ? `${tenant}/` : ''}${name} here`)
   }
 
   async function serve(ctx: Context, target: Target): Promise<void> {
+    const { action } = target
+    requireMethod(ctx, action === 'info/refs' ? 'GET' : 'POST')
     const principal = await authenticate(ctx.get('authorization') || undefined)
-    const app = await resolve(principal, target)
-    const { service } = target
-    const request = { repository: `${app.id}.git`, service, req: ctx.req, res: ctx.res }
+    ctx.state.principal = principal
+    const service = action === 'info/refs' ? askedService(ctx) : action
+    const app = await resolve(principal, target, service)
     ctx.respond = false
-    ctx.res.setHeader('cache-control', 'no-cache, max-age=0, must-revalidate')
-    if (target.isAdvertisement) {
-      adapter.advertise(request)
-      if (!ctx.res.closed) await once(ctx.res, 'close')
-    } else if (service === 'git-upload-pack') {
-      await adapter.fetch(request)
-    } else {
-      const gone = new AbortController()
-      ctx.res.once('close', () => gone.abort())
-      const repoPath = repositories.path(app.id)
-      await adapter.push(
-        {
-          ...request,
-          onProcess: (child) =>
-            live.add(child, { app, principal, repoPath, clientGone: gone.signal }),
-        },
-        refuseForeign,
-      )
-    }
+    const request = { repository: `${app.id}.git`, service, req: ctx.req, res: ctx.res }
+    if (action === 'info/refs') return adapter.advertise(request)
+    if (action === 'git-upload-pack') return adapter.fetch(request)
+    return adapter.push(livePush(request, app, principal), refuseForeign)
+  }
+
+  function livePush(request: GitRequest, app: App, principal: Principal): GitRequest {
+    const { res } = request
+    const gone = new AbortController()
+    res.once('close', () => gone.abort())
+    if (res.closed) gone.abort()
+    const push = { app, principal, repoPath: repositories.path(app.id), clientGone: gone.signal }
+    return { ...request, onProcess: (child) => live.add(child, push) }
   }
 
   return async (ctx, next) => {
-    const target = parseTarget(ctx)
-    if (!target) return next()
+    const [, tenant, name, action] = ROUTE.exec(ctx.path) ?? []
+    if (!name) return next()
     try {
-      await serve(ctx, target)
+      await serve(ctx, { tenant, name, action: action as Target['action'] })
     } catch (error) {
       deny(ctx, error, log)
     }
   }
 }
 
-/** The library knows branches and tags only; a push without any of them would hang in it. */
-function refuseForeign(head: PushHead): string | undefined {
-  const known = head.updates.some(({ ref }) => /^refs\/(?:heads|tags)\//.test(ref))
-  if (known) return undefined
-  const first = classify(head.updates[0]!, [])
-  return first.kind === 'refused' ? first.reason : 'only branches and tags are hosted here'
-}
-
-function parseTarget(ctx: Context): Target | undefined {
-  const [, tenant, name = '', action = ''] = ROUTE.exec(ctx.path) ?? []
-  if (!name) return undefined
-  const isAdvertisement = action === 'info/refs'
-  if (ctx.method !== (isAdvertisement ? 'GET' : 'POST')) return undefined
-  const service = isAdvertisement ? ctx.query.service : action
-  if (typeof service !== 'string' || !SERVICES.includes(service)) return undefined
-  return { tenant, name, service: service as GitService, isAdvertisement }
-}
-
-function forbidden(permission: string): AppError {
-  return new AppError('forbidden', `missing required scope: ${permission}`)
-}
-
-function deny(ctx: Context, error: unknown, log: Log): void {
-  if (ctx.res.headersSent || ctx.res.destroyed) {
-    ctx.res.destroy()
-    return
+/** The library knows branches and tags only: a push without any would hang in it. */
+function refuseForeign(head: PushHead): PushRefusal | undefined {
+  const reasons = head.updates.flatMap(({ ref }) => whyNotHosted(ref) ?? [])
+  if (reasons.length === 0) return undefined
+  return {
+    reasonFor: ({ ref }) =>
+      whyNotHosted(ref) === undefined ? 'refused with the other refs' : 'not hosted here',
+    lines: [...reasons.map((reason) => `error: ${reason}`), 'hint: push branches and tags only'],
   }
-  const known = toKnown(error)
-  if (known.status >= 500) log.error({ err: asError(error) }, 'git request failed')
-  ctx.respond = true
-  ctx.status = known.status
-  ctx.type = 'text/plain; charset=utf-8'
-  if (known.status === 401) ctx.set('www-authenticate', 'Basic realm="hypeman", charset="UTF-8"')
-  const hint =
-    known.status === 401 ? 'the token is the password; any user name will do' : known.hint
-  ctx.body = `error: ${known.message}\n${hint ? `hint: ${hint}\n` : ''}`
 }
 
-function toKnown(error: unknown): AppError {
-  if (error instanceof AppError) return error
-  if (error instanceof PktLineError) return new AppError('invalid_request', error.message)
-  return new AppError('internal_error', 'the server could not answer; try again')
+function requireMethod(ctx: Context, method: string): void {
+  if (ctx.method === method) return
+  throw new AppError('method_not_allowed', `${ctx.method} is not allowed here; git uses ${method}`)
+}
+
+function requirePermission(principal: Principal, anyOf: readonly string[]): void {
+  if (anyOf.some((permission) => may(principal, permission))) return
+  throw new AppError('forbidden', `missing required scope: ${anyOf.join(' or ')}`)
+}
+
+function askedService(ctx: Context): GitService {
+  const { service } = ctx.query
+  if (typeof service === 'string' && SERVICES.includes(service)) return service as GitService
+  throw new AppError('forbidden', 'only smart HTTP is served', {
+    hint: 'use git 1.6.6 or newer, with a remote that begins with http:// or https://',
+  })
 }

@@ -7,12 +7,17 @@ import type { BuildRequest } from '../builds/schema.ts'
 import type { BuildRow, BuildStore } from '../builds/store.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError, DOCKERFILE_REQUIRED } from '../errors.ts'
-import type { Objects, StoredObject } from '../objects/objects.ts'
-import { archiveCommit } from './archive.ts'
+import type { Objects } from '../objects/objects.ts'
+import { type Archive, archiveCommit } from './archive.ts'
+import type { ArchiveLimits } from './archive-check.ts'
 import { type CommitFacts, commitFacts } from './commit-facts.ts'
 import type { GitUser } from './git-user.ts'
 import type { RefUpdate } from './pkt-line.ts'
+import { insertPush, latestPush, type MovedRef } from './push-store.ts'
 import type { Repositories } from './repositories.ts'
+import { createSerial } from './serial.ts'
+
+const DOCKERFILE_DEFAULT = 'Dockerfile'
 
 export interface IntakeOptions {
   db: Db
@@ -20,137 +25,152 @@ export interface IntakeOptions {
   objects: Objects
   repositories: Repositories
   git: GitUser
+  archiveLimits?: ArchiveLimits
 }
 
-export interface MovedRef {
+export interface LostRef {
   app: App
   update: RefUpdate
-  pusher: string
-  source: 'push' | 'reconcile'
-  noCache?: boolean
+  /** Number of the latest push of this ref that was known when the loss was noticed. */
+  latestPushId: number | undefined
+}
+
+export interface Queued {
+  build: BuildRow
+  /** Sentences for the person who pushed. */
+  warnings: string[]
 }
 
 export type Intake = ReturnType<typeof createIntake>
 
-export function createIntake({ db, store, objects, repositories, git }: IntakeOptions) {
+export function createIntake(options: IntakeOptions) {
+  const { db, store, objects, repositories, git, archiveLimits } = options
+  const serial = createSerial()
+
   /** Records a ref that moved and is not built. */
   async function record(moved: MovedRef): Promise<void> {
     await db.transaction((trx) => insertPush(trx, moved))
   }
 
   /**
-   * Queues a build of the branch's new commit. Throws AppError `dockerfile_required`, `invalid_source` or
+   * Queues a build of a branch that was pushed. Throws AppError `dockerfile_required`, `invalid_source` or
    * `source_too_large`; the push is recorded then as well, so that nobody tries it again for ever.
    */
-  async function build(moved: MovedRef): Promise<BuildRow> {
+  function build(moved: MovedRef & { noCache: boolean }): Promise<Queued> {
+    return serial.run(moved.app.id, async () => {
+      const { facts, archive } = await prepare(moved)
+      const request = requestOf(moved.app, facts, moved.noCache)
+      const build = await db.transaction(async (trx) => {
+        const latest = await lockAndFindLatest(trx, moved)
+        // The reconciler was faster with this very move.
+        if (latest?.source === 'reconcile' && latest.newSha === moved.update.newSha) {
+          const queued = await trx('builds').where({ push_id: latest.id }).first('id')
+          if (queued) return queued.id as string
+        }
+        return insertBuild(trx, moved, request, archive)
+      })
+      return { build: (await store.get(build))!, warnings: archive.warnings }
+    })
+  }
+
+  /** Queues a build of a branch that moved unseen; undefined when somebody has seen to it meanwhile. */
+  function recover({ app, update, latestPushId }: LostRef): Promise<string | undefined> {
+    const moved: MovedRef = { app, update, pusher: 'reconciler', source: 'reconcile' }
+    return serial.run(app.id, async () => {
+      const known = await latestPush(db, app.id, update.ref)
+      if (known?.id !== latestPushId) return undefined
+      const { facts, archive } = await prepare(moved)
+      const request = requestOf(app, facts, false)
+      return db.transaction(async (trx) => {
+        const latest = await lockAndFindLatest(trx, moved)
+        if (latest?.id !== latestPushId) return undefined
+        return insertBuild(trx, moved, request, archive)
+      })
+    })
+  }
+
+  async function prepare(moved: MovedRef): Promise<{ facts: CommitFacts; archive: Archive }> {
     const { app, update } = moved
+    const repoPath = repositories.path(app.id)
+    const dockerfile = dockerfileOf(app)
+    const commit = update.newSha
     try {
-      await requireDockerfile(app, update.newSha)
-      const gitdir = repositories.path(app.id)
-      const [facts, source] = await Promise.all([
-        commitFacts(git, gitdir, update.newSha),
-        archiveCommit({ git, objects, repoPath: gitdir, commit: update.newSha }),
-      ])
-      return await queue(moved, facts, source)
+      await requireDockerfile(app, commit, dockerfile)
+      const facts = await commitFacts(git, repoPath, commit)
+      const limits = archiveLimits
+      const archive = await archiveCommit({ git, objects, repoPath, commit, dockerfile, limits })
+      return { facts, archive }
     } catch (error) {
       if (error instanceof AppError && error.status < 500) await record(moved)
       throw error
     }
   }
 
-  async function requireDockerfile(app: App, commit: string): Promise<void> {
-    const path = effectiveSettings(app.settings).dockerfilePath
+  async function requireDockerfile(app: App, commit: string, path: string): Promise<void> {
     if (await repositories.hasFile(app.id, commit, path)) return
     throw new AppError('dockerfile_required', DOCKERFILE_REQUIRED, {
       hint: `there is no ${path} in ${commit.slice(0, 10)}; add it, or set dockerfile_path of the app`,
     })
   }
 
-  async function queue(
-    moved: MovedRef,
-    facts: CommitFacts,
-    source: StoredObject,
-  ): Promise<BuildRow> {
-    const { app, update, pusher } = moved
-    try {
-      return await db.transaction(async (trx) => {
-        const known = await lockAndFind(trx, moved)
-        if (known) return known
-        const pushId = await insertPush(trx, moved)
-        return store.insert(trx, {
-          id: createId(),
-          tenant: app.tenant,
-          appId: app.id,
-          app: app.name,
-          pushId,
-          ref: update.ref,
-          commit: update.newSha,
-          pusher,
-          request: requestOf(app, facts, moved.noCache ?? false),
-          sourceKey: source.key,
-          sourceHash: source.sha256,
-          sourceBytes: source.bytes,
-        })
-      })
-    } catch (error) {
-      await dropUnused(source)
-      throw error
-    }
+  /** The app's row is the lock of its queue: nothing is recorded for it by anybody else until the commit. */
+  async function lockAndFindLatest(trx: Knex.Transaction, { app, update }: MovedRef) {
+    const locked = await trx('apps').where({ id: app.id }).forUpdate().first('id')
+    if (!locked) throw new AppError('not_found', `the app ${app.name} was removed meanwhile`)
+    return latestPush(trx, app.id, update.ref)
   }
 
-  /** Under the app's row lock: the build that the other way in has made of the same move, if any. */
-  async function lockAndFind(
+  // Left to be found again when the transaction fails: the archive's name is its content, and the same
+  // commit is tried again by the reconciler.
+  async function insertBuild(
     trx: Knex.Transaction,
     moved: MovedRef,
-  ): Promise<BuildRow | undefined> {
-    const { app, update } = moved
-    await trx.raw('select 1 from apps where id = ? for update', [app.id])
-    const latest = await trx('pushes')
-      .where({ app_id: app.id, ref: update.ref })
-      .orderBy('id', 'desc')
-      .first('id', 'new_sha', 'source')
-    if (latest?.new_sha !== update.newSha) return undefined
-    if (moved.source === 'push' && latest.source === 'push') return undefined
-    const built = await trx('builds').where({ push_id: latest.id }).first('id')
-    return built && store.get(built.id)
+    request: BuildRequest,
+    { source }: Archive,
+  ): Promise<string> {
+    const { app, update, pusher } = moved
+    const pushId = await insertPush(trx, moved)
+    const { id } = await store.insert(trx, {
+      id: createId(),
+      tenant: app.tenant,
+      appId: app.id,
+      app: app.name,
+      pushId,
+      ref: update.ref,
+      commit: update.newSha,
+      pusher,
+      request,
+      sourceKey: source.key,
+      sourceHash: source.sha256,
+      sourceBytes: source.bytes,
+    })
+    return id
   }
 
-  async function dropUnused(source: StoredObject): Promise<void> {
-    const used = await db('builds')
-      .where({ source_key: source.key })
-      .first('id')
-      .catch(() => true) // unknown: keep it
-    if (!used) await objects.remove(source.key)
+  return {
+    build,
+    recover,
+    record,
+    /** Whether a ref of the app is being taken in right now. */
+    isBusy: (appId: string) => serial.isBusy(appId),
   }
-
-  return { build, record }
 }
 
-async function insertPush(trx: Knex.Transaction, moved: MovedRef): Promise<number> {
-  const { app, update, pusher, source } = moved
-  const [row] = await trx('pushes')
-    .insert({
-      app_id: app.id,
-      ref: update.ref,
-      old_sha: update.oldSha,
-      new_sha: update.newSha,
-      pusher,
-      source,
-    })
-    .returning('id')
-  return row.id
+function dockerfileOf(app: App): string {
+  return effectiveSettings(app.settings).dockerfilePath ?? DOCKERFILE_DEFAULT
 }
 
 /** Frozen with the build: a later change of the app's settings does not alter it. */
 function requestOf(app: App, facts: CommitFacts, noCache: boolean): BuildRequest {
   const settings = effectiveSettings(app.settings)
+  const { target, buildArgs, policy, cacheScope } = settings
   return {
-    dockerfile_path: settings.dockerfilePath,
+    dockerfile_path: dockerfileOf(app),
     source_date_epoch: Math.max(0, facts.committedAt),
-    ...(settings.target === undefined ? {} : { target: settings.target }),
-    ...(settings.buildArgs === undefined ? {} : { build_args: settings.buildArgs }),
-    ...(settings.policy === undefined ? {} : { build_policy: settings.policy }),
-    ...(settings.cacheScope === undefined ? {} : { cache_scope: settings.cacheScope }),
+    ...(target === undefined ? {} : { target }),
+    ...(buildArgs === undefined ? {} : { build_args: { ...buildArgs } }),
+    ...(policy === undefined ? {} : { build_policy: policy }),
+    ...(cacheScope === undefined ? {} : { cache_scope: cacheScope }),
     ...(noCache ? { no_cache: true } : {}),
   }
 }

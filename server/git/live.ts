@@ -23,7 +23,8 @@ export function createLivePushes() {
       const { pid } = process
       if (pid === undefined) return
       live.set(pid, { push, used: new Set() })
-      process.once('close', () => live.delete(pid))
+      // Not 'close': the number may belong to another process as soon as this one has been reaped.
+      process.once('exit', () => live.delete(pid))
     },
 
     /** The push a hook belongs to, or undefined when it belongs to none or has been asked for before. */

@@ -1,10 +1,16 @@
-// git's pkt-line framing, as far as the server looks into it: the command list at the head of a push.
-import { PUSH_COMMANDS_BYTES_MAX, PUSH_REFS_MAX } from '../limits.ts'
+// git's pkt-line framing, as far as the server looks into it: the command list at the head of a push, and the
+// first packet of a fetch. Reads packet by packet, so that the size of the client's chunks never matters.
+import { PUSH_CAPABILITIES_BYTES_MAX, PUSH_COMMANDS_BYTES_MAX, PUSH_REFS_MAX } from '../limits.ts'
 
 const OID = '[0-9a-f]{40}'
-const COMMAND = new RegExp(`^(${OID}) (${OID}) (.+)$`)
+const COMMAND = new RegExp(`^(${OID}) (${OID}) (.+)$`, 's')
 const SHALLOW = new RegExp(`^shallow ${OID}$`)
+const WANT = new RegExp(`^want ${OID}\\b`)
+const LENGTH_BYTES = 4
+const PACKET_BYTES_MAX = 65_520
+
 export const ZERO_OID = '0'.repeat(40)
+export const FLUSH = Buffer.from('0000')
 
 export interface RefUpdate {
   oldSha: string
@@ -15,71 +21,93 @@ export interface RefUpdate {
 export interface PushHead {
   updates: RefUpdate[]
   capabilities: Set<string>
-  /** The bytes up to and including the flush packet. */
+  /** As it came, up to and including the flush packet. */
   bytes: Buffer
 }
 
-/** What the client sent is not a push; the sentence goes into the reply. */
+/** Where bytes come from; undefined = the body ends before that many. */
+export interface ByteSource {
+  take(bytes: number): Promise<Buffer | undefined>
+}
+
+/** What the client sent is not git's protocol; the sentence goes into the reply. */
 export class PktLineError extends Error {
   override name = 'PktLineError'
 }
 
-export function pkt(text: string): Buffer {
-  const body = Buffer.from(text)
-  return Buffer.concat([Buffer.from((body.length + 4).toString(16).padStart(4, '0')), body])
+/** A well-formed push that is over a limit; `head` is what was read of it, for the reply. */
+export class PushTooLong extends PktLineError {
+  readonly head: PushHead
+
+  constructor(message: string, head: PushHead) {
+    super(message)
+    this.head = head
+  }
 }
 
-export const FLUSH = Buffer.from('0000')
+export function pkt(content: string | Buffer): Buffer {
+  const body = Buffer.from(content as string)
+  const length = (body.length + LENGTH_BYTES).toString(16).padStart(LENGTH_BYTES, '0')
+  return Buffer.concat([Buffer.from(length), body])
+}
 
 /**
- * Parses the command list when it is complete: undefined = more bytes are needed. A lone flush packet
- * (git's probe before a large push) gives no updates.
+ * Reads the command list of a push. No updates = a lone flush packet: git's probe before a large push.
+ * Throws PktLineError when it is none, or the body ends in it.
  */
-export function parsePushHead(buffer: Buffer): PushHead | undefined {
-  const updates: RefUpdate[] = []
-  let capabilities = new Set<string>()
-  let at = 0
+export async function readPushHead(source: ByteSource): Promise<PushHead> {
+  const packets: Buffer[] = []
+  const head: PushHead = { updates: [], capabilities: new Set(), bytes: FLUSH }
+  let size = 0
   for (;;) {
-    if (buffer.length < at + 4) return needMore(buffer)
-    const digits = buffer.toString('latin1', at, at + 4)
-    if (!/^[0-9a-fA-F]{4}$/.test(digits))
-      throw new PktLineError(`bad packet length ${JSON.stringify(digits)}`)
-    const length = Number.parseInt(digits, 16)
-    if (length === 0) return { updates, capabilities, bytes: buffer.subarray(0, at + 4) }
-    if (length < 5) throw new PktLineError(`bad packet length ${JSON.stringify(digits)}`)
-    if (buffer.length < at + length) return needMore(buffer)
-    const [line = '', caps] = buffer
-      .toString('utf8', at + 4, at + length)
-      .replace(/\n$/, '')
-      .split('\0')
-    if (caps !== undefined) capabilities = new Set(caps.trim().split(' '))
-    at += length
-    if (SHALLOW.test(line)) continue
-    const [, oldSha, newSha, ref] = COMMAND.exec(line) ?? []
-    if (!oldSha || !newSha || !ref) throw new PktLineError('a push begins with <old> <new> <ref>')
-    updates.push({ oldSha, newSha, ref })
-    if (updates.length > PUSH_REFS_MAX) {
-      throw new PktLineError(`more than ${PUSH_REFS_MAX} refs in one push; push fewer at a time`)
+    const packet = await readPacket(source)
+    packets.push(packet.bytes)
+    size += packet.bytes.length
+    if (packet.content === undefined) return { ...head, bytes: Buffer.concat(packets) }
+    if (size > PUSH_COMMANDS_BYTES_MAX) {
+      throw new PushTooLong(`the list of refs is over ${PUSH_COMMANDS_BYTES_MAX} bytes`, head)
     }
+    readCommand(packet.content, head)
   }
 }
 
-function needMore(buffer: Buffer): undefined {
-  if (buffer.length > PUSH_COMMANDS_BYTES_MAX) {
-    throw new PktLineError(`the list of refs is over ${PUSH_COMMANDS_BYTES_MAX} bytes`)
+function readCommand(content: Buffer, head: PushHead): void {
+  const end = content.indexOf(0)
+  if (end !== -1 && head.updates.length === 0) {
+    const capabilities = content.toString('utf8', end + 1).trim()
+    if (capabilities.length > PUSH_CAPABILITIES_BYTES_MAX) {
+      throw new PktLineError(`the capabilities are over ${PUSH_CAPABILITIES_BYTES_MAX} bytes`)
+    }
+    head.capabilities = new Set(capabilities.split(' '))
   }
-  return undefined
+  const line = content.toString('utf8', 0, end === -1 ? content.length : end).replace(/\n$/, '')
+  if (SHALLOW.test(line)) return
+  const [, oldSha, newSha, ref] = COMMAND.exec(line) ?? []
+  if (!oldSha || !newSha || !ref) throw new PktLineError('a push begins with <old> <new> <ref>')
+  head.updates.push({ oldSha, newSha, ref })
+  if (head.updates.length > PUSH_REFS_MAX) {
+    throw new PushTooLong(`more than ${PUSH_REFS_MAX} refs in one push`, head)
+  }
 }
 
-/** A whole push refused, in git's own words: `! [remote rejected] <ref> (<reason>)`. */
-export function refusalReport(head: PushHead, reason: string): Buffer {
-  const report = Buffer.concat([
-    pkt('unpack ok\n'),
-    ...head.updates.map(({ ref }) => pkt(`ng ${ref} ${reason}\n`)),
-    FLUSH,
-  ])
-  if (!head.capabilities.has('side-band-64k')) return report
-  const framed = Buffer.concat([Buffer.from([1]), report])
-  const length = (framed.length + 4).toString(16).padStart(4, '0')
-  return Buffer.concat([Buffer.from(length), framed, FLUSH])
+/** First packet of a fetch, with its length; undefined = the client wants nothing. */
+export async function readFetchHead(source: ByteSource): Promise<Buffer | undefined> {
+  const { bytes, content } = await readPacket(source)
+  if (content === undefined) return undefined
+  if (!WANT.test(content.toString('latin1'))) throw new PktLineError('a fetch begins with want')
+  return bytes
+}
+
+async function readPacket(source: ByteSource): Promise<{ bytes: Buffer; content?: Buffer }> {
+  const prefix = await source.take(LENGTH_BYTES)
+  if (!prefix) throw new PktLineError('the request ends before its first flush packet')
+  const digits = prefix.toString('latin1')
+  const length = /^[0-9a-fA-F]{4}$/.test(digits) ? Number.parseInt(digits, 16) : -1
+  if (length === 0) return { bytes: prefix }
+  if (length <= LENGTH_BYTES || length > PACKET_BYTES_MAX) {
+    throw new PktLineError(`bad packet length ${JSON.stringify(digits)}`)
+  }
+  const content = await source.take(length - LENGTH_BYTES)
+  if (!content) throw new PktLineError('the request ends inside a packet')
+  return { bytes: Buffer.concat([prefix, content]), content }
 }

@@ -1,19 +1,21 @@
 // git moves a branch before the server hears of it, so a crash in between would lose a build: every deploy
 // branch whose tip is not the latest recorded push is queued, at start and every minute.
-import { effectiveSettings } from '../apps/schema.ts'
+import { type App, effectiveSettings } from '../apps/schema.ts'
 import type { Apps } from '../apps/service.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError, asError } from '../errors.ts'
 import { RECONCILE_INTERVAL_MS } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
+import { BRANCHES } from './classify.ts'
 import type { Intake } from './intake.ts'
 import type { LivePushes } from './live.ts'
 import { ZERO_OID } from './pkt-line.ts'
+import { latestPush } from './push-store.ts'
 import type { Repositories } from './repositories.ts'
 
 export interface ReconcilerOptions {
   db: Db
-  apps: Apps
+  apps: Pick<Apps, 'all'>
   repositories: Repositories
   intake: Intake
   live: LivePushes
@@ -24,66 +26,60 @@ export type Reconciler = ReturnType<typeof createReconciler>
 
 export function createReconciler(options: ReconcilerOptions) {
   const { db, apps, repositories, intake, live, log } = options
+  let stopped = true
   let timer: NodeJS.Timeout | undefined
-  let round: Promise<void> | undefined
+  let round: Promise<unknown> | undefined
 
-  /** Returns how many builds it queued. */
+  /** Returns how many builds it queued. One repository that can't be read does not keep the others back. */
   async function reconcile(): Promise<number> {
     let queued = 0
     for (const app of await apps.all()) {
-      // A push under way may have moved its branch and not be recorded yet; its own hook will do that.
-      if (live.hasApp(app.id) || !(await repositories.exists(app.id))) continue
-      const branches = await repositories.branches(app.id)
-      for (const branch of effectiveSettings(app.settings).deployBranches) {
-        const ref = `refs/heads/${branch}`
-        const tip = branches.get(ref)
-        if (!tip) continue
-        const latest = await db('pushes')
-          .where({ app_id: app.id, ref })
-          .orderBy('id', 'desc')
-          .first('new_sha')
-        if (latest?.new_sha === tip || live.hasApp(app.id)) continue
-        const update = { oldSha: latest?.new_sha ?? ZERO_OID, newSha: tip, ref }
+      const { deployBranches } = effectiveSettings(app.settings)
+      for (const branch of deployBranches) {
         try {
-          const build = await intake.build({
-            app,
-            update,
-            pusher: 'reconciler',
-            source: 'reconcile',
-          })
-          log.warn({ app: app.name, ref, tip, buildId: build.id }, 'queued a build for a lost push')
-          queued += 1
+          if (await recoverBranch(app, `${BRANCHES}${branch}`)) queued += 1
         } catch (error) {
-          if (!(error instanceof AppError)) throw error
-          log.warn({ app: app.name, ref, tip, err: error.message }, 'a lost push cannot be built')
+          const facts = { app: app.name, tenant: app.tenant, branch, err: asError(error).message }
+          if (error instanceof AppError) log.warn(facts, 'a lost push cannot be built')
+          else log.error(facts, 'could not reconcile a branch; will retry')
         }
       }
     }
     return queued
   }
 
-  async function loop(): Promise<void> {
-    await reconcile().catch((error) =>
-      log.error({ err: asError(error).message }, 'reconciler failed; will retry'),
-    )
+  async function recoverBranch(app: App, ref: string): Promise<boolean> {
+    // A push under way may have moved its branch and not be recorded yet; its own hook does that.
+    if (live.hasApp(app.id) || intake.isBusy(app.id)) return false
+    const latest = await latestPush(db, app.id, ref)
+    const tip = await repositories.tip(app.id, ref)
+    if (tip === undefined || tip === latest?.newSha || live.hasApp(app.id)) return false
+    const update = { oldSha: latest?.newSha ?? ZERO_OID, newSha: tip, ref }
+    const buildId = await intake.recover({ app, update, latestPushId: latest?.id })
+    if (buildId === undefined) return false
+    log.warn({ app: app.name, ref, tip, buildId }, 'queued a build for a lost push')
+    return true
   }
 
-  function schedule(): void {
-    timer = setTimeout(() => {
-      round = loop().finally(schedule)
-    }, RECONCILE_INTERVAL_MS)
+  async function loop(): Promise<void> {
+    round = reconcile().catch((error) =>
+      log.error({ err: asError(error).message }, 'reconciler failed; will retry'),
+    )
+    await round
+    if (!stopped) timer = setTimeout(() => void loop(), RECONCILE_INTERVAL_MS)
   }
 
   return {
     reconcile,
+    /** Resolves after the first round. */
     async start(): Promise<void> {
+      stopped = false
       await loop()
-      schedule()
     },
     async stop(): Promise<void> {
+      stopped = true
       clearTimeout(timer)
       await round
-      clearTimeout(timer)
     },
   }
 }

@@ -1,6 +1,8 @@
 // The hosted bare repositories, one per app, owned by the git user.
+import fs from 'node:fs'
 import { chmod, chown, mkdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, posix } from 'node:path'
+import isomorphic from 'isomorphic-git'
 import { exists } from '../setup/cache.ts'
 import type { GitUser } from './git-user.ts'
 
@@ -10,10 +12,11 @@ export function createRepositories({ root, git }: { root: string; git: GitUser }
   const path = (appId: string) => join(root, `${appId}.git`)
   return {
     path,
-    exists: (appId: string) => exists(path(appId)),
+    exists: (appId: string) => exists(join(path(appId), 'HEAD')),
 
+    /** Also fine when it is there. */
     async create(appId: string): Promise<void> {
-      await mkdir(root, { recursive: true })
+      await mkdir(root, { recursive: true, mode: 0o700 })
       await chmod(root, 0o700)
       if (git.user) await chown(root, git.user.uid, git.user.gid)
       await git.run(['init', '--quiet', '--bare', '--initial-branch=main', path(appId)])
@@ -23,21 +26,22 @@ export function createRepositories({ root, git }: { root: string; git: GitUser }
       await rm(path(appId), { recursive: true, force: true })
     },
 
-    /** Branch → commit. */
-    async branches(appId: string): Promise<Map<string, string>> {
-      const format = '--format=%(refname) %(objectname)'
-      const text = await git.run(['-C', path(appId), 'for-each-ref', format, 'refs/heads/'])
-      const pairs = text.split('\n').filter((line) => line !== '')
-      return new Map(pairs.map((line) => line.split(' ') as [string, string]))
+    /** The commit a ref is at. */
+    async tip(appId: string, ref: string): Promise<string | undefined> {
+      // Two files are looked at; git itself would be a process per branch and minute.
+      return isomorphic
+        .resolveRef({ fs, gitdir: path(appId), ref })
+        .catch((error: { code?: string }) => {
+          if (error.code === 'NotFoundError') return undefined
+          throw error
+        })
     },
 
     /** Whether a file is in a commit. */
     async hasFile(appId: string, commit: string, file: string): Promise<boolean> {
-      const args = ['-C', path(appId), 'cat-file', '-t', `${commit}:${file}`]
-      return git.run(args).then(
-        (type) => type.trim() === 'blob',
-        () => false,
-      )
+      const args = ['ls-tree', '-z', '--full-tree', commit, '--', posix.normalize(file)]
+      const entries = await git.run(['-C', path(appId), ...args])
+      return /^\d+ blob /.test(entries)
     },
   }
 }

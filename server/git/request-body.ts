@@ -1,48 +1,73 @@
-// The body of a git POST: unzipped under a cap, its head read whole, the rest left streaming.
+// The body of a git POST: unzipped under a cap, read by exact sizes at its head, then streamed. A client that
+// stops sending is cut off, because it holds a git process.
 import type { IncomingMessage } from 'node:http'
-import { PassThrough, type Readable, Transform } from 'node:stream'
+import { PassThrough, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
-import { PACK_BYTES_MAX } from '../limits.ts'
-import { PktLineError } from './pkt-line.ts'
+import { AppError } from '../errors.ts'
+import { GIT_IDLE_MAX_MS, PACK_BYTES_MAX } from '../limits.ts'
+import type { ByteSource } from './pkt-line.ts'
 
-/** Enough for the pack and its command list. */
-const BODY_BYTES_MAX = PACK_BYTES_MAX + 1024 * 1024
+/** git itself refuses a pack over its limit, with a better text; this ends what is not even a pack. */
+const BODY_BYTES_MAX = PACK_BYTES_MAX + 16 * 1024 * 1024
+const EMPTY = Buffer.alloc(0)
 
-/** The body as git wrote it; destroyed when the client goes away. Never emits an unhandled error. */
-export function decodedBody(req: IncomingMessage): Readable {
-  const encoding = String(req.headers['content-encoding'] ?? 'identity').toLowerCase()
-  const out = new PassThrough()
-  out.on('error', () => {}) // whoever reads it meets the error; nobody reading is fine too
-  const capped = capBytes(BODY_BYTES_MAX)
-  const done =
-    encoding === 'gzip' || encoding === 'x-gzip'
-      ? pipeline(req, createGunzip(), capped, out)
-      : pipeline(req, capped, out)
-  done.catch(() => {}) // `out` is destroyed with the error
-  return out
+export interface GitBody extends ByteSource {
+  /** What has not been taken. Throws when the body breaks: client gone, not gzip, over the cap. */
+  rest(): AsyncGenerator<Buffer>
 }
 
-/**
- * Reads until `parse` has what it needs; what was read too much goes back to the stream.
- * Throws PktLineError when the body ends or breaks before.
- */
-export async function readHead<T>(
-  body: Readable,
-  parse: (buffer: Buffer) => { value: T; length: number } | undefined,
-): Promise<{ value: T; head: Buffer }> {
-  let buffer = Buffer.alloc(0)
-  const iterator = body.iterator({ destroyOnReturn: false })
-  for await (const chunk of iterator as AsyncIterable<Buffer>) {
-    buffer = Buffer.concat([buffer, chunk])
-    const parsed = parse(buffer)
-    if (!parsed) continue
-    const head = buffer.subarray(0, parsed.length)
-    const rest = buffer.subarray(parsed.length)
-    if (rest.length > 0) body.unshift(rest)
-    return { value: parsed.value, head }
+export function readBody(req: IncomingMessage, idleMaxMs = GIT_IDLE_MAX_MS): GitBody {
+  const chunks = decoded(req)[Symbol.asyncIterator]() as AsyncIterator<Buffer>
+  let chunk = EMPTY
+
+  async function more(): Promise<boolean> {
+    const idle = setTimeout(() => req.destroy(new Error('the client sends nothing')), idleMaxMs)
+    try {
+      const next = await chunks.next()
+      chunk = next.done ? EMPTY : next.value
+      return !next.done
+    } finally {
+      clearTimeout(idle)
+    }
   }
-  throw new PktLineError('the request ended before its first packet')
+
+  return {
+    async take(bytes) {
+      const parts: Buffer[] = []
+      for (let missing = bytes; missing > 0; ) {
+        if (chunk.length === 0 && !(await more())) return undefined
+        const part = chunk.subarray(0, missing)
+        chunk = chunk.subarray(part.length)
+        missing -= part.length
+        parts.push(part)
+      }
+      return Buffer.concat(parts)
+    },
+    async *rest() {
+      do {
+        if (chunk.length > 0) yield chunk
+      } while (await more())
+    },
+  }
+}
+
+/** Destroyed with the error when the client goes away; nobody has to listen for it. */
+function decoded(req: IncomingMessage): PassThrough {
+  const encoding = String(req.headers['content-encoding'] ?? 'identity').toLowerCase()
+  const out = new PassThrough()
+  out.on('error', () => {})
+  const capped = capBytes(BODY_BYTES_MAX)
+  let done: Promise<void>
+  if (encoding === 'gzip' || encoding === 'x-gzip') {
+    done = pipeline(req, createGunzip(), capped, out)
+  } else if (encoding === 'identity') {
+    done = pipeline(req, capped, out)
+  } else {
+    throw new AppError('invalid_request', `content encoding ${encoding} is not known; use gzip`)
+  }
+  done.catch(() => {}) // whoever reads `out` meets the error
+  return out
 }
 
 function capBytes(max: number): Transform {

@@ -6,12 +6,15 @@ import { once } from 'node:events'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { asError } from '../errors.ts'
+import { REGISTRY_START_DEADLINE_MS } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
-import { requestUpstream } from './upstream.ts'
+import { openUpstream } from './upstream.ts'
 
-const START_DEADLINE_MS = 15_000
+const POLL_MS = 25
 const RESTART_DELAY_MS = 500
 const STOP_GRACE_MS = 5_000
+const OUTPUT_CHARACTERS_KEPT = 2_000
 
 export interface RegistryOptions {
   binary: string
@@ -26,6 +29,15 @@ export interface RegistryChild {
   stop(): Promise<void>
 }
 
+interface Running {
+  process: ChildProcess
+  /** Resolves when it is gone or never came to be; says how. Never rejects. */
+  ended: Promise<string>
+  /** The last it wrote to stderr. */
+  output(): string
+}
+
+/** Rejects, leaving nothing behind, when the first start fails; later ones are tried until stop(). */
 export async function startRegistry(options: RegistryOptions): Promise<RegistryChild> {
   const { dataDir, runDir, log } = options
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
@@ -33,37 +45,35 @@ export async function startRegistry(options: RegistryOptions): Promise<RegistryC
   const socketPath = join(runDir, 'registry.sock')
   const configFile = join(runDir, 'registry.json')
   await writeFile(configFile, JSON.stringify(settings(dataDir, socketPath)), { mode: 0o600 })
-  let stopped = false
-  let child = await launch(options, configFile, socketPath)
+  const launch = () => launchRegistry(options, configFile, socketPath)
+  const stopping = new AbortController()
+  const stopped = once(stopping.signal, 'abort').then(() => 'stopped')
+  const first = await launch()
+  const supervised = supervise(first)
 
-  function watch(): void {
-    child.once('exit', (code, signal) => {
-      if (stopped) return
-      log.error({ code, signal }, 'registry ended; starting it again')
-      void restart()
-    })
-  }
-
-  async function restart(): Promise<void> {
-    while (!stopped) {
-      await sleep(RESTART_DELAY_MS)
-      if (stopped) return
-      try {
-        child = await launch(options, configFile, socketPath)
-        watch()
-        return
-      } catch (error) {
-        log.error({ err: (error as Error).message }, 'registry does not start; will retry')
-      }
+  async function supervise(running: Running): Promise<void> {
+    let current: Running | undefined = running
+    while (true) {
+      const how = current && (await Promise.race([current.ended, stopped]))
+      if (stopping.signal.aborted) break
+      if (how) log.error({ how }, 'registry ended; starting it again')
+      await sleep(RESTART_DELAY_MS, undefined, { signal: stopping.signal }).catch(() => {})
+      if (stopping.signal.aborted) break
+      current = await launch().catch((error) => {
+        log.error({ err: asError(error).message }, 'registry does not start; will retry')
+        return undefined
+      })
     }
+    if (current) await end(current)
   }
 
-  watch()
   return {
     socketPath,
+    /** Idempotent. */
     async stop() {
-      stopped = true
-      await end(child)
+      stopping.abort()
+      await supervised
+      await rm(socketPath, { force: true })
     },
   }
 }
@@ -78,54 +88,72 @@ function settings(dataDir: string, socketPath: string) {
       net: 'unix',
       addr: socketPath,
       relativeurls: true,
+      // Signs the state of uploads; written once, so that they outlive a crash of the child.
       secret: randomBytes(24).toString('hex'),
     },
   }
 }
 
-async function launch(
+async function launchRegistry(
   { binary, setpriv, log }: RegistryOptions,
   configFile: string,
   socketPath: string,
-): Promise<ChildProcess> {
+): Promise<Running> {
   await rm(socketPath, { force: true })
+  const running = run({ binary, setpriv, log }, configFile)
+  let how: string | undefined
+  void running.ended.then((text) => {
+    how = text
+  })
+  const deadline = Date.now() + REGISTRY_START_DEADLINE_MS
+  while (how === undefined && Date.now() < deadline) {
+    if (await answers(socketPath)) return running
+    await sleep(POLL_MS)
+  }
+  await end(running)
+  const reason = how ?? `no answer within ${REGISTRY_START_DEADLINE_MS / 1000} s`
+  throw new Error(`the registry ${binary} did not start: ${reason}. ${running.output()}`.trim())
+}
+
+function run(
+  { binary, setpriv, log }: Pick<RegistryOptions, 'binary' | 'setpriv' | 'log'>,
+  configFile: string,
+): Running {
   const args = ['--no-new-privs', '--pdeathsig', 'KILL', '--', binary, 'serve', configFile]
   const child = spawn(setpriv, args, {
+    cwd: '/',
     env: { PATH: '/usr/bin:/bin', OTEL_TRACES_EXPORTER: 'none' },
     stdio: ['ignore', 'ignore', 'pipe'],
   })
   let tail = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    tail = (tail + text).slice(-2000)
+    tail = (tail + text).slice(-OUTPUT_CHARACTERS_KEPT)
     log.debug({ line: text.trimEnd() }, 'registry')
   })
-  const deadline = Date.now() + START_DEADLINE_MS
-  while (Date.now() < deadline && child.exitCode === null) {
-    if (await answers(socketPath)) return child
-    await sleep(25)
-  }
-  await end(child)
-  throw new Error(`the registry did not start: ${tail || 'no output'}`)
-}
-
-function answers(socketPath: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const upstream = { kind: 'socket' as const, socketPath }
-    const request = requestUpstream(upstream, { method: 'GET', path: '/v2/', headers: {} })
-    request.once('error', () => resolve(false))
-    request.once('response', (response) => {
-      response.resume()
-      resolve(response.statusCode === 200)
+  const ended = new Promise<string>((resolve) => {
+    child.once('error', (error) => {
+      if (child.pid === undefined) resolve(error.message)
     })
-    request.end()
+    child.once('exit', (code, signal) => resolve(signal ? `signal ${signal}` : `exit code ${code}`))
   })
+  return { process: child, ended, output: () => tail }
 }
 
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  const gone = once(child, 'exit')
+async function answers(socketPath: string): Promise<boolean> {
+  const upstream = { kind: 'socket' as const, socketPath }
+  const signal = AbortSignal.timeout(1_000)
+  try {
+    const reply = await openUpstream(upstream, { method: 'GET', path: '/v2/', headers: {}, signal })
+    reply.resume()
+    return reply.statusCode === 200
+  } catch {
+    return false // not yet
+  }
+}
+
+async function end({ process: child, ended }: Running): Promise<void> {
   child.kill('SIGTERM')
   const force = setTimeout(() => child.kill('SIGKILL'), STOP_GRACE_MS)
-  await gone
+  await ended
   clearTimeout(force)
 }

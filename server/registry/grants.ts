@@ -22,24 +22,13 @@ export function createGrants({ tenantOfBuild }: GrantsOptions) {
     return userAllows(caller.principal, repo, action)
   }
 
-  function grantAllows(grant: RegistryGrant, repo: string, action: RepoAction): boolean {
-    if (action === 'pull' && repo.startsWith('library/')) return true
-    // Nothing but an operator's own API token deletes.
-    if (action === 'delete') return false
-    return grant.access.some(
-      (access) => access.repo === repo && (access.scope === 'push' || action === 'pull'),
-    )
-  }
-
   async function userAllows(user: Principal, repo: string, action: RepoAction): Promise<boolean> {
-    const [area, second, ...rest] = repo.split('/')
-    if (action !== 'pull') return area === 'library' && user.admin && may(user, 'registry:write')
-    if (!may(user, 'build:read')) return false
-    if (area === 'library' || user.admin) return true
-    if (area === 'builds' && second && rest.length === 0) {
-      return (await tenantOfBuild(second)) === user.tenant
-    }
-    return area === 'apps' && second === user.tenant
+    if (action !== 'pull') return isLibrary(repo) && user.admin && may(user, WRITES[action])
+    if (!may(user, 'build:read') && !may(user, 'registry:read')) return false
+    if (isLibrary(repo) || user.admin) return true
+    const [area, owner = '', ...rest] = repo.split('/')
+    if (area === 'builds' && rest.length === 0) return (await tenantOfBuild(owner)) === user.tenant
+    return area === 'apps' && owner === user.tenant && rest.length > 0
   }
 
   return {
@@ -56,3 +45,17 @@ export function createGrants({ tenantOfBuild }: GrantsOptions) {
     },
   }
 }
+
+const WRITES = { push: 'registry:write', delete: 'registry:delete' } as const
+
+function grantAllows(grant: RegistryGrant, repo: string, action: RepoAction): boolean {
+  // Nothing but an operator's own API token deletes.
+  if (action === 'delete') return false
+  // Every build may read the base images; a person's token says for itself what it may read.
+  if (action === 'pull' && grant.buildId !== undefined && isLibrary(repo)) return true
+  return grant.access.some(
+    (access) => access.repo === repo && (access.scope === 'push' || action === 'pull'),
+  )
+}
+
+const isLibrary = (repo: string) => repo.startsWith('library/')

@@ -3,31 +3,44 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { RepoAccess, Tokens } from '../auth/tokens.ts'
 import { JSON_BODY_BYTES_MAX, REGISTRY_SESSION_TTL_SECONDS, TOKEN_SCOPES_MAX } from '../limits.ts'
-import type { Caller, Grants } from './grants.ts'
+import type { Grants } from './grants.ts'
+import type { Identified, Identify } from './identify.ts'
 import { isRepoName } from './names.ts'
 import { replyJson, replyOci } from './replies.ts'
 
 export interface TokenEndpointOptions {
-  tokens: Tokens
+  tokens: Pick<Tokens, 'mintRegistrySession'>
   grants: Grants
-  /** Who is behind these candidates for a token; undefined = nobody. */
-  identify(candidates: readonly string[]): Promise<Caller | undefined>
+  identify: Identify
+}
+
+export interface TokenRequest {
+  /** Tokens presented in the header. */
+  candidates: readonly string[]
+  /** Of the query. */
+  params: URLSearchParams
 }
 
 export function createTokenEndpoint({ tokens, grants, identify }: TokenEndpointOptions) {
-  return async (req: IncomingMessage, res: ServerResponse, candidates: string[]): Promise<void> => {
-    const query = new URL(req.url ?? '', 'http://localhost').searchParams
+  return async (req: IncomingMessage, res: ServerResponse, request: TokenRequest) => {
+    if (req.method !== 'GET' && req.method !== 'POST') {
+      res.setHeader('allow', 'GET, POST')
+      return replyOci(res, 405, 'UNSUPPORTED', `${req.method} does nothing here`)
+    }
     const form = req.method === 'POST' ? await readForm(req) : new URLSearchParams()
-    if (!form) return replyOci(res, 400, 'UNSUPPORTED', 'the form is too large')
+    if (!form) {
+      res.setHeader('connection', 'close')
+      return replyOci(res, 413, 'UNSUPPORTED', `the form is over ${JSON_BODY_BYTES_MAX} bytes`)
+    }
     const passwords = ['password', 'refresh_token'].flatMap((name) => form.getAll(name))
-    const caller = await identify([...passwords, ...candidates])
-    if (!caller) {
+    const known = await identify([...passwords, ...request.candidates])
+    if (!known) {
       res.setHeader('www-authenticate', 'Basic realm="hypeman"')
       return replyOci(res, 401, 'UNAUTHORIZED', 'the API token goes into the password')
     }
-    const scopes = [...query.getAll('scope'), ...form.getAll('scope')]
-    const access = await grants.intersect(caller, parseScopes(scopes))
-    const token = await mint(caller, access, [...passwords, ...candidates])
+    const scopes = [...request.params.getAll('scope'), ...form.getAll('scope')]
+    const token = await exchange(known, parseScopes(scopes))
+    res.setHeader('cache-control', 'no-store')
     replyJson(res, 200, {
       token,
       access_token: token,
@@ -36,19 +49,13 @@ export function createTokenEndpoint({ tokens, grants, identify }: TokenEndpointO
     })
   }
 
-  // A registry token already says what it may do; it is given back as it is.
-  function mint(
-    caller: Caller,
-    access: RepoAccess[],
-    candidates: string[],
-  ): Promise<string> | string {
-    if (caller.kind === 'grant') return candidates[0] ?? ''
+  /** A registry token already says what it may do; it is given back as it is. */
+  async function exchange({ caller, token }: Identified, asked: RepoAccess[]): Promise<string> {
+    if (caller.kind === 'grant') return token
     const { principal } = caller
-    return tokens.mintRegistrySession({
-      principal,
-      access,
-      ttlSeconds: REGISTRY_SESSION_TTL_SECONDS,
-    })
+    const access = await grants.intersect(caller, asked)
+    const ttlSeconds = REGISTRY_SESSION_TTL_SECONDS
+    return tokens.mintRegistrySession({ principal, access, ttlSeconds })
   }
 }
 
@@ -56,19 +63,21 @@ export function createTokenEndpoint({ tokens, grants, identify }: TokenEndpointO
 export function parseScopes(scopes: readonly string[]): RepoAccess[] {
   const asked: RepoAccess[] = []
   for (const scope of scopes.flatMap((value) => value.split(' '))) {
-    const [type, ...rest] = scope.split(':')
-    const actions = (rest.pop() ?? '').split(',')
-    const repo = rest.join(':')
-    if (type !== 'repository' || !isRepoName(repo)) continue
-    asked.push({ repo, scope: actions.includes('push') ? 'push' : 'pull' })
+    const [type, repo = '', list = '', ...more] = scope.split(':')
+    if (type !== 'repository' || more.length > 0 || !isRepoName(repo)) continue
+    const actions = list.split(',')
+    if (actions.includes('push')) asked.push({ repo, scope: 'push' })
+    else if (actions.includes('pull')) asked.push({ repo, scope: 'pull' })
   }
   return asked.slice(0, TOKEN_SCOPES_MAX)
 }
 
+/** undefined when there is too much of it. */
 async function readForm(req: IncomingMessage): Promise<URLSearchParams | undefined> {
   const chunks: Buffer[] = []
   let bytes = 0
-  for await (const chunk of req as AsyncIterable<Buffer>) {
+  // The answer still has to go out when the loop is left.
+  for await (const chunk of req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     bytes += chunk.length
     if (bytes > JSON_BODY_BYTES_MAX) return undefined
     chunks.push(chunk)

@@ -1,6 +1,8 @@
 // How to reach the registry behind the proxy: our child on a unix socket, or REGISTRY_URL.
-import http, { type ClientRequest, type OutgoingHttpHeaders } from 'node:http'
+import http, { type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
 import https from 'node:https'
+import type { Readable } from 'node:stream'
+import { REGISTRY_IDLE_MAX_MS, REGISTRY_REDIRECTS_MAX } from '../limits.ts'
 
 export type RegistryUpstream =
   | { kind: 'socket'; socketPath: string }
@@ -11,32 +13,95 @@ export interface UpstreamRequest {
   /** Path and query. */
   path: string
   headers: OutgoingHttpHeaders
+  /** A stream is sent as it comes. */
+  body?: Readable | Buffer | undefined
+  /** Ends the exchange, also while the reply's body is being read. */
+  signal: AbortSignal
 }
 
-const agent = { keepAlive: true, maxSockets: 64 }
-const httpAgent = new http.Agent(agent)
-const httpsAgent = new https.Agent(agent)
-
-/** A request that is open for its body; the caller ends it. */
-export function requestUpstream(
+/** Resolves with the reply's head; its body is read by the caller. Rejects when there is none. */
+export async function openUpstream(
   upstream: RegistryUpstream,
   request: UpstreamRequest,
-): ClientRequest {
-  const { method, path, headers } = request
+): Promise<IncomingMessage> {
+  const reply = await send(begin(upstream, request), request)
+  if (upstream.kind === 'socket' || request.body !== undefined) return reply
+  return follow(reply, new URL(upstream.url), request)
+}
+
+/** The part of the upstream's paths that its clients must not see. */
+export function pathPrefix(upstream: RegistryUpstream): string {
+  return upstream.kind === 'url' ? new URL(upstream.url).pathname.replace(/\/+$/, '') : ''
+}
+
+function begin(upstream: RegistryUpstream, request: UpstreamRequest): ClientRequest {
+  const { method, path, headers, signal } = request
   if (upstream.kind === 'socket') {
     const { socketPath } = upstream
-    const own = { ...headers, host: 'registry' }
-    return http.request({ socketPath, agent: httpAgent, method, path, headers: own })
+    return http.request({
+      socketPath,
+      method,
+      path,
+      headers: { ...headers, host: 'registry' },
+      signal,
+    })
   }
-  const url = new URL(upstream.url)
-  const own: OutgoingHttpHeaders = { ...headers, host: url.host }
+  const target = new URL(`${pathPrefix(upstream)}${path}`, upstream.url)
+  const own: OutgoingHttpHeaders = { ...headers, host: target.host }
   if (upstream.username !== undefined || upstream.password !== undefined) {
     const pair = `${upstream.username ?? ''}:${upstream.password ?? ''}`
     own.authorization = `Basic ${Buffer.from(pair).toString('base64')}`
   }
-  const target = new URL(`${url.pathname.replace(/\/$/, '')}${path}`, url)
-  if (url.protocol === 'https:') {
-    return https.request(target, { agent: httpsAgent, method, headers: own })
+  return requestUrl(target, { method, headers: own, signal })
+}
+
+function requestUrl(target: URL, options: http.RequestOptions): ClientRequest {
+  return (target.protocol === 'https:' ? https : http).request(target, options)
+}
+
+function send(
+  sent: ClientRequest,
+  { body }: Pick<UpstreamRequest, 'body'>,
+): Promise<IncomingMessage> {
+  sent.setTimeout(REGISTRY_IDLE_MAX_MS, () =>
+    sent.destroy(new Error(`nothing moved for ${REGISTRY_IDLE_MAX_MS / 1000} s`)),
+  )
+  const replied = new Promise<IncomingMessage>((resolve, reject) => {
+    sent.once('response', resolve)
+    sent.on('error', reject) // after the reply's head its reader meets the error as well
+  })
+  if (body === undefined || Buffer.isBuffer(body)) sent.end(body)
+  else {
+    // Not pipeline(): it would end the client's connection, and with it the answer, when the registry
+    // answers before the body is sent. Who gave the signal ends `sent` when the client goes away.
+    body.pipe(sent)
+    sent.once('close', () => body.resume())
   }
-  return http.request(target, { agent: httpAgent, method, headers: own })
+  return replied
+}
+
+/** Registries on object storage send readers of blobs there; clients of ours may have no way to it. */
+async function follow(
+  first: IncomingMessage,
+  origin: URL,
+  { method, headers, signal }: UpstreamRequest,
+): Promise<IncomingMessage> {
+  let reply = first
+  let from = origin
+  for (let hops = 0; isRedirect(reply) && (method === 'GET' || method === 'HEAD'); hops += 1) {
+    const to = new URL(reply.headers.location ?? '', from)
+    if (to.host === origin.host) return reply
+    reply.resume()
+    if (hops >= REGISTRY_REDIRECTS_MAX) throw new Error('the registry redirects too often')
+    // Signed addresses carry their own credentials; ours stay with the registry.
+    const { accept, range } = headers
+    const own = { ...(accept ? { accept } : {}), ...(range ? { range } : {}) }
+    reply = await send(requestUrl(to, { method, headers: own, signal }), {})
+    from = to
+  }
+  return reply
+}
+
+function isRedirect({ statusCode = 0, headers }: IncomingMessage): boolean {
+  return [301, 302, 303, 307, 308].includes(statusCode) && headers.location !== undefined
 }

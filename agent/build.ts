@@ -1,0 +1,200 @@
+// One build inside the guest: source and daemon prepared at the same time, buildctl run, its outcome told.
+// It never throws for a failed build: whatever goes wrong becomes a result with a class and a sentence.
+import { lstatSync, mkdirSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { posix } from 'node:path'
+import {
+  type BuildctlPaths,
+  buildctlArgs,
+  readImageDigest,
+  startBuildctl,
+  writeCredentials,
+} from './buildctl.ts'
+import { type Buildkitd, buildkitVersion, startBuildkitd } from './buildkitd.ts'
+import { note } from './clock.ts'
+import { explainFailure, type Failure } from './failure.ts'
+import type { StepsMemory } from './memory.ts'
+import { createProgress, type Progress } from './progress.ts'
+import type { AgentMessage, BuildConfig, BuildResult } from './protocol.ts'
+import { provenanceOf } from './provenance.ts'
+import { unpackSource } from './source.ts'
+
+/** The sentence of seed 000 (ErrDockerfileRequired), as the server says it too. */
+const DOCKERFILE_REQUIRED =
+  'dockerfile required: provide dockerfile parameter or include Dockerfile in source tarball'
+
+export interface BuildOptions {
+  config: BuildConfig
+  sourceDevice: string
+  /** Private folder on tmpfs. */
+  runFolder: string
+  memory: StepsMemory
+  send(message: AgentMessage): Promise<void>
+  signal: AbortSignal
+}
+
+export interface BuildRun {
+  result: BuildResult
+  /** Ends the daemon. After the result, because nobody needs to wait for it. */
+  stop(): Promise<void>
+}
+
+export async function runBuild(options: BuildOptions): Promise<BuildRun> {
+  const { config, runFolder, signal } = options
+  const started = performance.now()
+  let last: Promise<void> = Promise.resolve()
+  let version: Promise<string> | undefined
+  const emit = (message: AgentMessage) => {
+    // Asked when nothing else needs the processor: it costs a start of the large program.
+    if (isNearEnd(message)) version ??= buildkitVersion()
+    last = options.send(message).catch((error) => note(`message not sent: ${error}`))
+  }
+  emit({ type: 'status', status: 'preparing' })
+  const daemon = startBuildkitd({
+    config,
+    runFolder: `${runFolder}/buildkit`,
+    cpus: availableParallelism(),
+  })
+  const progress = createProgress(emit)
+  let outcome: Outcome
+  try {
+    const paths = await prepare(options, daemon, emit)
+    emit({ type: 'status', status: 'building' })
+    const buildctl = startBuildctl(buildctlArgs(config, paths), `${runFolder}/docker`)
+    const onAbort = () => void buildctl.stop()
+    signal.addEventListener('abort', onAbort, { once: true })
+    if (signal.aborted) onAbort()
+    for await (const line of buildctl.lines) {
+      progress.feed(line)
+      await last
+    }
+    progress.end()
+    const exitCode = await buildctl.exitCode
+    signal.removeEventListener('abort', onAbort)
+    note(`buildctl ended with exit code ${exitCode}`)
+    outcome = conclude({ exitCode, progress, daemon, options, paths })
+  } catch (error) {
+    outcome = { failure: toFailure(error, daemon) }
+  }
+  await last
+  const result = resultOf(outcome, {
+    provenance: provenanceOf({
+      config,
+      vertices: progress.facts.vertices,
+      buildkitVersion: await (version ?? buildkitVersion()),
+      completedAt: new Date(),
+    }),
+    duration_ms: Math.round(performance.now() - started),
+  })
+  return { result, stop: daemon.stop }
+}
+
+function isNearEnd(message: AgentMessage): boolean {
+  if (message.type === 'status') return message.status === 'pushing'
+  return message.type === 'step' && message.step.state === 'failed'
+}
+
+class PrepareFailure extends Error {
+  readonly failure: Failure
+
+  constructor(failure: Failure) {
+    super(failure.error)
+    this.failure = failure
+  }
+}
+
+async function prepare(
+  { config, sourceDevice, runFolder, signal }: BuildOptions,
+  daemon: Buildkitd,
+  emit: (message: AgentMessage) => void,
+): Promise<BuildctlPaths> {
+  writeCredentials(config, `${runFolder}/docker`)
+  const unpacked = unpackSource({
+    device: sourceDevice,
+    folder: config.source_path,
+    warn: (log) => emit({ type: 'log', log }),
+  }).then(
+    () => note('source unpacked'),
+    (error: Error) => {
+      throw sourceFailure(error)
+    },
+  )
+  await Promise.all([unpacked, daemon.ready().then(() => note('buildkitd ready'))])
+  signal.throwIfAborted()
+  const paths = { socket: daemon.socket, metadataFile: `${runFolder}/metadata.json` }
+  if (config.dockerfile !== undefined) {
+    const dockerfileFolder = `${runFolder}/dockerfile`
+    mkdirSync(dockerfileFolder, { recursive: true })
+    writeFileSync(`${dockerfileFolder}/Dockerfile`, config.dockerfile)
+    return { ...paths, dockerfileFolder }
+  }
+  const dockerfile = posix.join(config.source_path, config.dockerfile_path ?? 'Dockerfile')
+  if (!exists(dockerfile)) {
+    throw new PrepareFailure({ failure_class: 'source', error: DOCKERFILE_REQUIRED })
+  }
+  return paths
+}
+
+function sourceFailure(error: NodeJS.ErrnoException): PrepareFailure {
+  const failureClass = error.code === 'ENOSPC' ? 'disk' : 'source'
+  return new PrepareFailure({
+    failure_class: failureClass,
+    error: `the source could not be unpacked: ${error.message}`,
+  })
+}
+
+function exists(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined
+}
+
+interface Outcome {
+  digest?: string
+  failure?: Failure
+}
+
+interface Ended {
+  exitCode: number | null
+  progress: Progress
+  daemon: Buildkitd
+  options: BuildOptions
+  paths: BuildctlPaths
+}
+
+function conclude({ exitCode, progress, daemon, options, paths }: Ended): Outcome {
+  const { config, memory, signal } = options
+  if (signal.aborted) return { failure: cancelled(signal) }
+  const digest = exitCode === 0 ? readImageDigest(paths.metadataFile) : undefined
+  if (digest) return { digest }
+  const { facts } = progress
+  const error = facts.plainLines.findLast((line) => line.startsWith('error: ')) ?? ''
+  if (!daemon.isAlive()) for (const line of daemon.tail().slice(-10)) note(`buildkitd: ${line}`)
+  const failure = explainFailure({
+    config,
+    exitCode,
+    error: exitCode === 0 ? 'error: buildctl reported no digest' : error,
+    failed: facts.failed(),
+    oomKills: memory.oomKills(),
+    buildkitdAlive: daemon.isAlive(),
+  })
+  return { failure }
+}
+
+function toFailure(error: unknown, daemon: Buildkitd): Failure {
+  if (error instanceof PrepareFailure) return error.failure
+  for (const line of daemon.tail().slice(-10)) note(`buildkitd: ${line}`)
+  const text = error instanceof Error ? error.message : String(error)
+  return { failure_class: 'infra', error: `the build could not be started: ${text}` }
+}
+
+function cancelled(signal: AbortSignal): Failure {
+  const reason = signal.reason instanceof Error ? signal.reason.message : String(signal.reason)
+  return { failure_class: 'infra', error: `the build was stopped: ${reason}` }
+}
+
+function resultOf(
+  { digest, failure }: Outcome,
+  common: Pick<BuildResult, 'provenance' | 'duration_ms'>,
+): BuildResult {
+  if (failure) return { success: false, ...failure, ...common }
+  return { success: true, ...(digest ? { image_digest: digest } : {}), ...common }
+}

@@ -1,0 +1,112 @@
+// One `buildctl build`: its argument list, its credentials and its run. No value of a tenant may become an
+// option of BuildKit: `--opt` takes each value whole, and what goes into CSV was checked by config.ts.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { posix } from 'node:path'
+import { createInterface } from 'node:readline'
+import { BASE_ENV, exited, stopChild } from './children.ts'
+import type { BuildConfig } from './protocol.ts'
+import { proxyEnv } from './proxy.ts'
+
+export interface BuildctlPaths {
+  socket: string
+  metadataFile: string
+  /** Folder with the Dockerfile when its text came with the configuration. */
+  dockerfileFolder?: string
+}
+
+export function buildctlArgs(config: BuildConfig, paths: BuildctlPaths): string[] {
+  const dockerfile = config.dockerfile_path ?? 'Dockerfile'
+  const folder = paths.dockerfileFolder ?? posix.join(config.source_path, posix.dirname(dockerfile))
+  const filename = paths.dockerfileFolder ? 'Dockerfile' : posix.basename(dockerfile)
+  return [
+    '--addr',
+    `unix://${paths.socket}`,
+    'build',
+    '--progress=rawjson',
+    '--frontend=dockerfile.v0',
+    '--local',
+    `context=${config.source_path}`,
+    '--local',
+    `dockerfile=${folder}`,
+    '--metadata-file',
+    paths.metadataFile,
+    '--output',
+    outputOf(config),
+    ...(config.no_cache ? ['--no-cache'] : []),
+    ...optionsOf(config, filename).flatMap(([name, value]) => ['--opt', `${name}=${value}`]),
+  ]
+}
+
+function outputOf(config: BuildConfig): string {
+  const name = `${config.registry_url}/${config.image_repository}`
+  return `type=image,name=${name},push=true,push-by-digest=true,oci-mediatypes=true`
+}
+
+function optionsOf(config: BuildConfig, filename: string): [string, string][] {
+  const options: [string, string][] = [
+    ['filename', filename],
+    // With `cmdline` set, BuildKit does not look for a `# syntax=` line: no frontend image of a tenant's
+    // choice is pulled or run.
+    ['cmdline', 'dockerfile.v0'],
+  ]
+  if (config.target !== undefined) options.push(['target', config.target])
+  if (config.network_mode === 'isolated') options.push(['force-network-mode', 'none'])
+  for (const [name, value] of Object.entries(buildArgs(config))) {
+    options.push([`build-arg:${name}`, value])
+  }
+  for (const [name, value] of Object.entries(config.labels ?? {})) {
+    options.push([`label:${name}`, value])
+  }
+  return options
+}
+
+/** The user's arguments win over ours. */
+function buildArgs(config: BuildConfig): Record<string, string> {
+  const epoch = config.source_date_epoch
+  return {
+    ...(epoch === undefined ? {} : { SOURCE_DATE_EPOCH: String(epoch) }),
+    ...proxyEnv(config),
+    ...config.build_args,
+  }
+}
+
+/** Credentials for both names of our registry; BuildKit sends `registrytoken` as it is, as Bearer. */
+export function writeCredentials(config: BuildConfig, folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const token = config.registry_token
+  const names = token ? [config.registry_url, config.registry_public_name] : []
+  const auths = Object.fromEntries(names.map((name) => [name, { registrytoken: token }]))
+  writeFileSync(`${folder}/config.json`, JSON.stringify({ auths }), { mode: 0o600 })
+}
+
+export interface Buildctl {
+  /** What it prints on stderr, line by line; it waits while a line is being handled. */
+  readonly lines: AsyncIterable<string>
+  /** Resolves with its exit code; null when a signal ended it. */
+  readonly exitCode: Promise<number | null>
+  stop(): Promise<void>
+}
+
+export function startBuildctl(args: readonly string[], dockerConfig: string): Buildctl {
+  const child: ChildProcess = spawn('buildctl', args, {
+    env: { ...BASE_ENV, DOCKER_CONFIG: dockerConfig },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  return {
+    lines: createInterface({ input: child.stderr!, crlfDelay: Number.POSITIVE_INFINITY }),
+    exitCode: exited(child).then(() => child.exitCode),
+    stop: () => stopChild(child),
+  }
+}
+
+/** The digest of what was pushed, as buildctl recorded it. */
+export function readImageDigest(metadataFile: string): string | undefined {
+  try {
+    const metadata = JSON.parse(readFileSync(metadataFile, 'utf8')) as Record<string, unknown>
+    const digest = metadata['containerimage.digest']
+    return typeof digest === 'string' ? digest : undefined
+  } catch {
+    return undefined
+  }
+}

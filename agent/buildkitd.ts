@@ -1,0 +1,133 @@
+// BuildKit's daemon: started by the agent itself (the daemonless script gives up too early), ready when its
+// socket answers, its own log kept as a short tail for diagnosis.
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { BASE_ENV, setOomScore, stopChild } from './children.ts'
+import {
+  BUILDKITD_LOG_LINES_MAX,
+  BUILDKITD_POLL_MS,
+  BUILDKITD_READY_DEADLINE_MS,
+} from './limits.ts'
+import type { BuildConfig } from './protocol.ts'
+import { proxyEnv } from './proxy.ts'
+
+/** Less willing to be killed than anything a step starts, but its children inherit it, so not exempt. */
+const OOM_SCORE = -500
+
+export interface Buildkitd {
+  readonly socket: string
+  /** Resolves when it takes connections; rejects with the end of its log when it ends or is too late. */
+  ready(): Promise<void>
+  isAlive(): boolean
+  /** The last lines it logged. */
+  tail(): string[]
+  stop(): Promise<void>
+}
+
+export interface BuildkitdOptions {
+  config: BuildConfig
+  /** Private folder on tmpfs for socket and configuration. */
+  runFolder: string
+  cpus: number
+}
+
+export function startBuildkitd({ config, runFolder, cpus }: BuildkitdOptions): Buildkitd {
+  mkdirSync(runFolder, { recursive: true, mode: 0o700 })
+  const socket = `${runFolder}/buildkitd.sock`
+  const toml = `${runFolder}/buildkitd.toml`
+  writeFileSync(toml, buildkitdToml(config, { socket, cpus }), { mode: 0o600 })
+  const child = spawn('buildkitd', ['--config', toml], {
+    env: { ...BASE_ENV, ...logLimits(), ...proxyEnv(config) },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  if (child.pid !== undefined) setOomScore(child.pid, OOM_SCORE)
+  const lines = keepTail(child)
+  let failure: Error | undefined
+  child.on('error', (error) => {
+    failure = error
+  })
+
+  const isAlive = () => !failure && child.exitCode === null && child.signalCode === null
+  async function ready(): Promise<void> {
+    const deadline = performance.now() + BUILDKITD_READY_DEADLINE_MS
+    while (!(await answers(socket))) {
+      if (!isAlive()) {
+        const how = failure?.message ?? child.signalCode ?? `exit code ${child.exitCode}`
+        throw new Error(`buildkitd ended at its start (${how}): ${lines.slice(-3).join(' | ')}`)
+      }
+      if (performance.now() > deadline) {
+        throw new Error(`buildkitd was not ready after ${BUILDKITD_READY_DEADLINE_MS / 1000} s`)
+      }
+      await sleep(BUILDKITD_POLL_MS)
+    }
+  }
+  return { socket, ready, isAlive, tail: () => [...lines], stop: () => stopChild(child) }
+}
+
+/** What the daemon calls itself, for provenance. */
+export async function buildkitVersion(): Promise<string> {
+  try {
+    const { stdout } = await promisify(execFile)('buildkitd', ['--version'], { env: BASE_ENV })
+    return /\bv\d+\.\d+\.\S+/.exec(stdout)?.[0] ?? 'unknown'
+  } catch {
+    return 'unknown'
+  }
+}
+
+/** The registry's public name is a mirror of its tunnel, so a FROM of it works and stays inside. */
+export function buildkitdToml(
+  config: BuildConfig,
+  { socket, cpus }: { socket: string; cpus: number },
+): string {
+  const { registry_url: tunnel, registry_public_name: name } = config
+  const mirror = name === tunnel ? '' : `[registry.${quote(name)}]\nmirrors = [${quote(tunnel)}]\n`
+  return `root = "/var/lib/buildkit"
+[grpc]
+address = [${quote(`unix://${socket}`)}]
+[worker.containerd]
+enabled = false
+[worker.oci]
+enabled = true
+snapshotter = "overlayfs"
+networkMode = "host"
+gc = false
+max-parallelism = ${Math.max(2, cpus)}
+[history]
+maxEntries = 1
+[registry.${quote(tunnel)}]
+http = true
+${mirror}`
+}
+
+/** The daemon would clip a step's output at 2 MiB and 200 KiB/s; the host has its own cap, and says so. */
+function logLimits(): Record<string, string> {
+  return { BUILDKIT_STEP_LOG_MAX_SIZE: '-1', BUILDKIT_STEP_LOG_MAX_SPEED: '-1' }
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text)
+}
+
+function keepTail(child: ChildProcess): string[] {
+  const lines: string[] = []
+  createInterface({ input: child.stderr! }).on('line', (line) => {
+    lines.push(line.slice(0, 1_000))
+    if (lines.length > BUILDKITD_LOG_LINES_MAX) lines.shift()
+  })
+  return lines
+}
+
+function answers(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(socket)
+    probe.once('connect', () => {
+      probe.destroy()
+      resolve(true)
+    })
+    probe.once('error', () => resolve(false))
+  })
+}

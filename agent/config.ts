@@ -1,0 +1,105 @@
+// The build's configuration: JSON on a raw device, padded with NUL. Parsed with care although the host wrote
+// it: a value of a shape this agent does not know must be a clear failure, not a half-understood build.
+import { spawnSync } from 'node:child_process'
+import { closeSync, openSync, readSync, writeFileSync } from 'node:fs'
+import { CONFIG_BYTES_MAX } from './limits.ts'
+import type { BuildConfig } from './protocol.ts'
+
+const READ_BYTES = 64 * 1024
+const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
+/** One path segment of a repository; no comma can come through, `--output` is CSV. */
+const REPOSITORY = /^[a-z0-9]+(?:[._-][a-z0-9]+)*(?:\/[a-z0-9]+(?:[._-][a-z0-9]+)*)*$/
+const REGISTRY = /^[A-Za-z0-9.-]+(?::\d{1,5})?$|^\[[0-9a-fA-F:]+\](?::\d{1,5})?$/
+const RELATIVE_PATH = /^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))[^\u0000-\u001f\u007f]+$/
+
+export function readConfigDevice(device: string): string {
+  const fd = openSync(device, 'r')
+  try {
+    const chunks: Buffer[] = []
+    for (let total = 0; total < CONFIG_BYTES_MAX; ) {
+      const buffer = Buffer.alloc(READ_BYTES)
+      const bytes = readSync(fd, buffer)
+      const end = buffer.subarray(0, bytes).indexOf(0)
+      chunks.push(buffer.subarray(0, end === -1 ? bytes : end))
+      total += bytes
+      if (bytes === 0 || end !== -1) break
+    }
+    return Buffer.concat(chunks).toString('utf8')
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** Makes /config/build.json, on tmpfs, readable by root alone; then nothing can write there any more. */
+export function publishConfig(folder: string, text: string): void {
+  writeFileSync(`${folder}/build.json`, text, { mode: 0o400 })
+  const done = spawnSync('busybox', ['mount', '-o', 'remount,ro', folder], { encoding: 'utf8' })
+  if (done.status !== 0) throw new Error(`cannot make ${folder} read-only: ${done.stderr}`)
+}
+
+export function parseConfig(text: string): BuildConfig {
+  const value = parseJson(text)
+  const check = checks(value)
+  check.matches('job_id', /^[a-z0-9-]{1,64}$/)
+  check.matches('registry_url', REGISTRY)
+  check.matches('registry_public_name', REGISTRY)
+  check.matches('image_repository', REPOSITORY)
+  check.matches('source_path', /^\/[^\u0000-\u001f,]*$/)
+  check.matches('source_hash', /^[0-9a-z:]{1,128}$/)
+  check.optional('dockerfile', 'string')
+  check.optional('dockerfile_path', 'string', RELATIVE_PATH)
+  check.optional('target', 'string', /^[A-Za-z0-9][A-Za-z0-9_.-]*$/)
+  check.optional('registry_token', 'string', /^[\x21-\x7e]+$/)
+  check.optional('no_cache', 'boolean')
+  check.optional('source_date_epoch', 'number')
+  check.strings('build_args', (name) => NAME.test(name) && !name.startsWith('BUILDKIT_'))
+  check.strings('labels', (name) => /^[A-Za-z0-9._/-]+$/.test(name))
+  if (typeof value.timeout_seconds !== 'number') check.fail('timeout_seconds')
+  if (value.network_mode !== 'isolated' && value.network_mode !== 'egress') {
+    check.fail('network_mode')
+  }
+  return value as unknown as BuildConfig
+}
+
+function parseJson(text: string): Record<string, unknown> {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    // The text holds a token, so it is never quoted.
+    throw new Error('build.json is not JSON')
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new Error('build.json is not an object')
+  }
+  return value as Record<string, unknown>
+}
+
+function checks(value: Record<string, unknown>) {
+  const fail = (field: string): never => {
+    throw new Error(`build.json: field ${field} is missing or not of the expected shape`)
+  }
+  return {
+    fail,
+    matches(field: string, pattern: RegExp): void {
+      const found = value[field]
+      if (typeof found !== 'string' || !pattern.test(found)) fail(field)
+    },
+    optional(field: string, type: 'string' | 'number' | 'boolean', pattern?: RegExp): void {
+      const found = value[field]
+      if (found === undefined) return
+      if (typeof found !== type) fail(field)
+      if (pattern && !pattern.test(String(found))) fail(field)
+    },
+    strings(field: string, isName: (name: string) => boolean): void {
+      const found = value[field]
+      if (found === undefined) return
+      if (typeof found !== 'object' || found === null || Array.isArray(found)) fail(field)
+      for (const [name, text] of Object.entries(found as object)) {
+        if (!isName(name) || typeof text !== 'string' || text.includes('\0')) {
+          fail(`${field}.${name.slice(0, 100)}`)
+        }
+      }
+    },
+  }
+}

@@ -1,0 +1,101 @@
+// The agent's composition root: runs once in a fresh guest, builds one image, reports, ends. It listens
+// before it does anything else, so that the host finds it as early as possible.
+import { mkdirSync } from 'node:fs'
+import { runBuild } from './build.ts'
+import { type Channel, openChannel } from './channel.ts'
+import { setOomScore } from './children.ts'
+import { note, uptimeMs } from './clock.ts'
+import { parseConfig, publishConfig, readConfigDevice } from './config.ts'
+import { HEARTBEAT_MS } from './limits.ts'
+import { limitSteps } from './memory.ts'
+import { type BuildConfig, type BuildResult, EGRESS_PORT, REGISTRY_PORT } from './protocol.ts'
+import { openTunnels } from './tunnels.ts'
+
+const RUN_FOLDER = '/run/hypeman'
+const CONFIG_FOLDER = '/config'
+const SOURCE_DEVICE = '/dev/vdc'
+const CONFIG_DEVICE = '/dev/vdd'
+/** Never killed for memory. */
+const OOM_SCORE = -1000
+
+async function main(): Promise<void> {
+  setOomScore('self', OOM_SCORE)
+  mkdirSync(RUN_FOLDER, { recursive: true, mode: 0o700 })
+  const stop = new AbortController()
+  const channel = await openChannel({
+    path: `${RUN_FOLDER}/agent.sock`,
+    onMessage: (message) => {
+      if (message.type === 'cancel') stop.abort(new Error(message.reason))
+    },
+  })
+  note('listening')
+  process.once('SIGTERM', () => stop.abort(new Error('the guest is going down')))
+  void channel.closed.then(() => stop.abort(new Error('the host hung up')))
+  const heartbeat = startHeartbeat(channel)
+  try {
+    await serve(channel, stop.signal)
+  } finally {
+    clearInterval(heartbeat)
+  }
+}
+
+async function serve(channel: Channel, signal: AbortSignal): Promise<void> {
+  let config: BuildConfig
+  try {
+    const text = readConfigDevice(CONFIG_DEVICE)
+    config = parseConfig(text)
+    publishConfig(CONFIG_FOLDER, text)
+  } catch (error) {
+    await channel.send({ type: 'result', result: unreadable(error) })
+    return channel.finish()
+  }
+  void channel.send({ type: 'hello', job_id: config.job_id, boot_ms: uptimeMs() })
+  void channel.connected.then(() => note('host connected'))
+  const ports = config.network_mode === 'egress' ? [REGISTRY_PORT, EGRESS_PORT] : [REGISTRY_PORT]
+  const tunnels = openTunnels(ports)
+  const { result, stop } = await runBuild({
+    config,
+    sourceDevice: SOURCE_DEVICE,
+    runFolder: RUN_FOLDER,
+    memory: limitSteps(),
+    send: channel.send,
+    signal,
+  })
+  await Promise.race([channel.send({ type: 'result', result }), channel.closed])
+  await channel.finish()
+  note('done')
+  await Promise.all([stop(), tunnels.stop()])
+}
+
+function startHeartbeat(channel: Channel): NodeJS.Timeout {
+  let idle = true
+  return setInterval(() => {
+    if (!idle) return
+    idle = false
+    void channel.send({ type: 'heartbeat' }).then(() => {
+      idle = true
+    })
+  }, HEARTBEAT_MS)
+}
+
+function unreadable(error: unknown): BuildResult {
+  return {
+    success: false,
+    failure_class: 'infra',
+    error: `the agent could not read its configuration: ${(error as Error).message}`,
+    provenance: {
+      source_hash: '',
+      buildkit_version: 'unknown',
+      timestamp: new Date().toISOString(),
+    },
+    duration_ms: 0,
+  }
+}
+
+main().then(
+  () => process.exit(0),
+  (error) => {
+    note(`failed: ${error instanceof Error ? error.stack : error}`)
+    process.exit(1)
+  },
+)

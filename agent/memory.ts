@@ -1,0 +1,42 @@
+// The cgroup all build steps run in, limited so that a greedy step is killed before the agent or BuildKit
+// starves. BuildKit puts every step under /buildkit by itself; the group only has to exist first.
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { totalmem } from 'node:os'
+import { note } from './clock.ts'
+
+const CGROUP_ROOT = '/sys/fs/cgroup'
+const MiB = 1024 * 1024
+const RESERVE_MIN_BYTES = 160 * MiB
+const RESERVE_MAX_BYTES = 384 * MiB
+const RESERVE_SHARE = 0.2
+
+export interface StepsMemory {
+  /** How many processes the kernel has killed for memory so far. */
+  oomKills(): number
+}
+
+export function limitSteps(): StepsMemory {
+  const unified = existsSync(`${CGROUP_ROOT}/cgroup.controllers`)
+  const folder = unified ? `${CGROUP_ROOT}/buildkit` : `${CGROUP_ROOT}/memory/buildkit`
+  const limit = String(stepsBytes(totalmem()))
+  try {
+    mkdirSync(folder, { recursive: true })
+    writeFileSync(`${folder}/${unified ? 'memory.max' : 'memory.limit_in_bytes'}`, limit)
+  } catch (error) {
+    // The build still runs; a step that takes everything is then named less well.
+    note(`build steps have no memory limit: ${error}`)
+  }
+  return { oomKills }
+}
+
+/** What the steps may have of the machine: the rest is for kernel, agent, BuildKit and its store. */
+export function stepsBytes(total: number): number {
+  const share = Math.round(total * RESERVE_SHARE)
+  const reserve = Math.min(RESERVE_MAX_BYTES, Math.max(RESERVE_MIN_BYTES, share))
+  return total - reserve
+}
+
+/** Counts the whole machine, whichever limit was hit: nothing else in it can be killed for memory. */
+function oomKills(): number {
+  return Number(/^oom_kill (\d+)$/m.exec(readFileSync('/proc/vmstat', 'utf8'))?.[1] ?? 0)
+}

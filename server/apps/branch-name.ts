@@ -1,0 +1,18 @@
+// Is this the name of a branch git would accept? The rules of `git check-ref-format --branch`, without git.
+import { z } from 'zod'
+
+const BRANCH_BYTES_MAX = 200
+
+export function isBranchName(name: string): boolean {
+  if (name === '' || Buffer.byteLength(name) > BRANCH_BYTES_MAX) return false
+  if (name === 'HEAD' || name.startsWith('-') || name.endsWith('.')) return false
+  // Control characters, space and the characters git gives a meaning of its own.
+  if (/[\u0000-\u0020\u007f~^:?*[\\]|\.\.|@\{/.test(name)) return false
+  return name
+    .split('/')
+    .every((part) => part !== '' && !part.startsWith('.') && !part.endsWith('.lock'))
+}
+
+export const BranchName = z
+  .string()
+  .refine(isBranchName, { error: 'must be a branch name git accepts, without refs/heads/' })

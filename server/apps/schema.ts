@@ -1,0 +1,127 @@
+// An app: one hosted repository and how pushes to it are built. On the wire and in the database settings are
+// snake_case; inside they are camelCase. Absent settings are absent: defaults are filled in on reading.
+import { z } from 'zod'
+import { TenantName } from '../auth/tenant.ts'
+import { BuildArgs, BuildPolicy, BuildRequest, CacheScope, SourcePath } from '../builds/schema.ts'
+import { DEPLOY_BRANCHES_MAX } from '../limits.ts'
+import { BranchName } from './branch-name.ts'
+
+export const DEPLOY_BRANCHES_DEFAULT: readonly string[] = ['main', 'master']
+
+export const AppName = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, {
+    error:
+      'must be 1 to 63 lower-case letters, digits or dashes, not beginning or ending with a dash',
+  })
+  .meta({ examples: ['web'] })
+
+const settings = {
+  deploy_branches: z
+    .array(BranchName)
+    .min(1)
+    .max(DEPLOY_BRANCHES_MAX)
+    .refine((names) => new Set(names).size === names.length, {
+      error: 'must not name a branch twice',
+    })
+    .meta({ description: 'Branches whose pushes are built; default main and master.' }),
+  dockerfile_path: SourcePath.meta({ description: 'Default Dockerfile.' }),
+  target: BuildRequest.shape.target
+    .unwrap()
+    .meta({ description: 'Stage to build; default the last.' }),
+  build_args: BuildArgs,
+  policy: BuildPolicy,
+  cache_scope: CacheScope,
+}
+
+/** Settings as they are stored and sent. */
+export const WireSettings = z.strictObject(settings).partial()
+export type WireSettings = z.infer<typeof WireSettings>
+
+export const CreateApp = z
+  .strictObject({ name: AppName, ...WireSettings.shape })
+  .meta({ id: 'CreateApp' })
+
+export const UpdateApp = z
+  .strictObject({
+    deploy_branches: settings.deploy_branches.nullable(),
+    dockerfile_path: settings.dockerfile_path.nullable(),
+    target: settings.target.nullable(),
+    build_args: settings.build_args.nullable(),
+    policy: settings.policy.nullable(),
+    cache_scope: settings.cache_scope.nullable(),
+  })
+  .partial()
+  .meta({
+    id: 'UpdateApp',
+    description:
+      'Each setting given replaces the old one as a whole; null takes it back to its default.',
+  })
+export type UpdateApp = z.infer<typeof UpdateApp>
+
+/** An app as the API shows it. */
+export const WireApp = z
+  .object({
+    name: AppName,
+    tenant: TenantName,
+    git_url: z.string().meta({ description: 'Remote to push to.' }),
+    ...WireSettings.shape,
+    deploy_branches: settings.deploy_branches,
+    created_at: z.string(),
+    updated_at: z.string(),
+  })
+  .meta({ id: 'App' })
+export type WireApp = z.infer<typeof WireApp>
+
+export interface AppSettings {
+  deployBranches?: readonly string[] | undefined
+  dockerfilePath?: string | undefined
+  target?: string | undefined
+  buildArgs?: Readonly<Record<string, string>> | undefined
+  policy?: BuildPolicy | undefined
+  cacheScope?: string | undefined
+}
+
+export interface App {
+  id: string
+  tenant: string
+  name: string
+  settings: AppSettings
+  createdAt: Date
+  updatedAt: Date
+}
+
+export type EffectiveSettings = AppSettings & { deployBranches: readonly string[] }
+
+/** With the defaults that do not depend on the server's configuration. */
+export function effectiveSettings(app: AppSettings): EffectiveSettings {
+  return { ...app, deployBranches: app.deployBranches ?? DEPLOY_BRANCHES_DEFAULT }
+}
+
+export function fromWire(wire: WireSettings): AppSettings {
+  return present({
+    deployBranches: wire.deploy_branches,
+    dockerfilePath: wire.dockerfile_path,
+    target: wire.target,
+    buildArgs: wire.build_args,
+    policy: wire.policy,
+    cacheScope: wire.cache_scope,
+  })
+}
+
+export function toWire(app: AppSettings): WireSettings {
+  return present({
+    deploy_branches: app.deployBranches && [...app.deployBranches],
+    dockerfile_path: app.dockerfilePath,
+    target: app.target,
+    build_args: app.buildArgs && { ...app.buildArgs },
+    policy: app.policy,
+    cache_scope: app.cacheScope,
+  })
+}
+
+function present<T extends object>(fields: T): T {
+  return Object.fromEntries(
+    Object.entries(fields).filter(([, value]) => value !== undefined && value !== null),
+  ) as T
+}

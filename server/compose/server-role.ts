@@ -1,0 +1,129 @@
+// The server role: git, REST, registry proxy, hooks, reconciler, and the finishing of builds.
+import { createApps } from '../apps/service.ts'
+import { createAuthenticate } from '../auth/authenticate.ts'
+import { createFinish, tagMessage } from '../builds/finish.ts'
+import { createBuilds, toPublic } from '../builds/service.ts'
+import { prependPath } from '../config.ts'
+import { notFound } from '../errors.ts'
+import { createAdmission } from '../git/admission.ts'
+import { createGitUser } from '../git/git-user.ts'
+import { createHookHandlers } from '../git/hook-handlers.ts'
+import { createHookSocket } from '../git/hook-socket.ts'
+import { createGitHttp } from '../git/http.ts'
+import { createIntake } from '../git/intake.ts'
+import { createLivePushes } from '../git/live.ts'
+import { createReconciler } from '../git/reconcile.ts'
+import { createRepositories } from '../git/repositories.ts'
+import { tagCommit } from '../git/tags.ts'
+import { createHealth } from '../health/health.ts'
+import { createHttp } from '../http/app.ts'
+import { createRoutes } from '../http/routes.ts'
+import { createGrants } from '../registry/grants.ts'
+import { createRegistryProxy } from '../registry/proxy.ts'
+import { createReports } from '../reports/service.ts'
+import { reachable } from '../setup/reachable.ts'
+import type { Core } from './core.ts'
+
+export async function startServerRole(core: Core): Promise<{ url: string }> {
+  const { config, db, listener, log, paths, parts, users, store, buildLog, objects } = core
+  await objects.sweep()
+  const git = await createGitUser({
+    setpriv: parts.setpriv,
+    user: users.git,
+    node: await reachable(process.execPath, `node-${process.version}`),
+    staged: paths.staged,
+    hookSocket: `${paths.hookDir}/hook.sock`,
+  })
+  prependPath(git.launcherDir)
+  const repositories = createRepositories({ root: paths.repositories, git })
+  const apps = createApps({ db, repositories, log: log.child({ mod: 'apps' }) })
+  const authenticate = createAuthenticate({ tokens: core.tokens })
+  const builds = createBuilds({ db, store, buildLog, registryName: core.registryName })
+  const intake = createIntake({ db, store, objects, repositories, git })
+  const live = createLivePushes()
+
+  const hooks = createHookSocket({
+    path: `${paths.hookDir}/hook.sock`,
+    user: users.git,
+    live,
+    log: log.child({ mod: 'hooks' }),
+    handlers: createHookHandlers({
+      admission: createAdmission({ db, diskPath: paths.dataDir }),
+      intake,
+      buildLog,
+      position: store.position,
+      async show(id) {
+        const row = await store.get(id)
+        if (!row) throw notFound('build')
+        return toPublic(row, core.registryName())
+      },
+      baseUrl: core.publicUrl,
+      log: log.child({ mod: 'hooks' }),
+    }),
+  })
+  await hooks.start()
+  core.releasers.add('hook socket', () => hooks.stop())
+
+  const registry = createRegistryProxy({
+    upstream: core.upstream,
+    tokens: core.tokens,
+    grants: createGrants({ tenantOfBuild: store.tenantOf }),
+    baseUrl: core.publicUrl,
+    log: log.child({ mod: 'registry' }),
+  })
+  const http = createHttp({
+    log: log.child({ mod: 'http' }),
+    git: createGitHttp({
+      apps,
+      repositories,
+      repositoriesRoot: paths.repositories,
+      authenticate,
+      live,
+      log: log.child({ mod: 'git' }),
+    }),
+    registry: (req, res) => void registry(req, res),
+    authenticate,
+    routes: createRoutes({
+      apps,
+      builds,
+      reports: createReports({ db }),
+      health: createHealth({ db, log: log.child({ mod: 'health' }) }),
+      publicUrl: core.publicUrl,
+    }),
+  })
+
+  const finish = createFinish({
+    db,
+    listener,
+    log: log.child({ mod: 'finish' }),
+    tagImage: core.registryClient.tag,
+    async tagCommit(build) {
+      const { appId, commit } = build
+      if (!appId || !commit || !(await repositories.exists(appId))) return
+      await tagCommit({
+        gitdir: repositories.path(appId),
+        name: `builds/${build.id}`,
+        commit,
+        message: tagMessage(build, core.registryName()),
+        user: users.git,
+      })
+    },
+  })
+
+  const url = await http.listen({ host: config.host, port: config.port })
+  core.releasers.add('http', () => http.stop())
+  core.setPublicUrl(url)
+  finish.start()
+  core.releasers.add('finish', () => finish.stop())
+  const reconciler = createReconciler({
+    db,
+    apps,
+    repositories,
+    intake,
+    live,
+    log: log.child({ mod: 'reconciler' }),
+  })
+  await reconciler.start()
+  core.releasers.add('reconciler', () => reconciler.stop())
+  return { url }
+}

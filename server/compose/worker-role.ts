@@ -1,0 +1,78 @@
+// The worker role: claims builds and runs them. It meets the server role only in Postgres and the objects.
+import { createServer } from 'node:http'
+import { builderDisk } from '../disks/builder-disk.ts'
+import { createEgressProxy } from '../egress/proxy.ts'
+import { createPipeline } from '../pipeline/pipeline.ts'
+import { createWorker } from '../queue/worker.ts'
+import { createGrants } from '../registry/grants.ts'
+import { createRegistryProxy } from '../registry/proxy.ts'
+import { createQemuRunner } from '../runners/qemu.ts'
+import { selectRunner } from '../runners/select.ts'
+import { createCache } from '../setup/cache.ts'
+import { probeMicroVm } from '../setup/microvm-probe.ts'
+import { reachable } from '../setup/reachable.ts'
+import type { Core } from './core.ts'
+
+export async function startWorkerRole(core: Core, { workerName }: { workerName: string }) {
+  const { config, db, listener, log, paths, parts, users, objects } = core
+  const qemu = createQemuRunner({
+    parts,
+    users,
+    runDir: paths.podRun,
+    dataDir: paths.dataDir,
+    builderDisk: await builderDiskOf(core),
+    log: log.child({ mod: 'qemu' }),
+    probe: () => probeMicroVm({ parts, user: users.vm }),
+  })
+  core.releasers.add('runner', () => qemu.close())
+  const swept = await qemu.sweep()
+  if (swept.length > 0) log.warn({ pods: swept }, 'ended pods of a dead server')
+  const runner = await selectRunner(config.runner, [qemu])
+
+  const egress = createEgressProxy({
+    allowAddresses: config.egressAllowAddresses,
+    log: log.child({ mod: 'egress' }),
+  })
+  core.releasers.add('egress', () => egress.close())
+  const guestRegistry = createServer({ requestTimeout: 0 })
+  const proxy = createRegistryProxy({
+    upstream: core.upstream,
+    tokens: core.tokens,
+    grants: createGrants({ tenantOfBuild: core.store.tenantOf }),
+    // Inside a guest the registry is called what its tunnel is called there.
+    baseUrl: () => 'http://localhost:5000',
+    log: log.child({ mod: 'registry' }),
+  })
+  guestRegistry.on('request', (req, res) => void proxy(req, res))
+
+  const pipeline = createPipeline({
+    db,
+    listener,
+    log: log.child({ mod: 'pipeline' }),
+    runner,
+    tokens: core.tokens,
+    sourceFile: objects.path,
+    manifestExists: core.registryClient.manifestExists,
+    registryService: (socket) => guestRegistry.emit('connection', socket),
+    egressService: egress.handle,
+    registryName: core.registryName,
+    buildTimeoutSeconds: config.buildTimeoutSeconds,
+  })
+  const worker = createWorker({
+    db,
+    listener,
+    log: log.child({ mod: 'worker' }),
+    name: workerName,
+    run: pipeline.run,
+  })
+  await worker.start()
+  core.releasers.add('worker', () => worker.stop())
+}
+
+/** The generic builder's disk, or that of BUILDER_IMAGE. */
+async function builderDiskOf({ config, parts }: Core): Promise<string> {
+  if (config.builderImage === undefined) return parts.builder.disk
+  const cache = createCache(parts.cacheDir)
+  const { disk, digest } = await builderDisk({ image: config.builderImage, cache, tools: parts })
+  return reachable(disk, `builder-${digest.slice(7, 23)}`)
+}

@@ -1,0 +1,50 @@
+// What node-git-server is given for a response: it never fails and is always drained, so that a client that
+// leaves can neither crash the server (an 'error' nobody listens for) nor block git and its hook for ever.
+import type { ServerResponse } from 'node:http'
+import { PassThrough } from 'node:stream'
+import { finished } from 'node:stream/promises'
+
+export interface LibraryReply {
+  /** Give this to the library. */
+  fake: ServerResponse
+  /** Ends the answer when git could not run. */
+  fail(): void
+  /** Resolves when the answer is sent or the client is gone; never rejects. */
+  done: Promise<void>
+}
+
+export function createLibraryReply(res: ServerResponse): LibraryReply {
+  const out = new PassThrough()
+  const face = {
+    setHeader(name: string, value: string): void {
+      // The library forbids keep-alive, which git's next request would use.
+      if (name.toLowerCase() !== 'connection' && !res.headersSent) res.setHeader(name, value)
+    },
+    writeHead(status: number): void {
+      res.statusCode = status
+    },
+  }
+  Object.assign(out, face)
+  Object.defineProperty(out, 'statusCode', {
+    get: () => res.statusCode,
+    set: (status: number) => {
+      res.statusCode = status
+    },
+  })
+  res.statusCode = 200 // Koa starts with 404, and the library sets nothing
+  res.on('error', () => {}) // 'close' follows
+  const done = finished(res, { readable: false }).catch(() => {})
+  void done.then(() => {
+    out.unpipe(res)
+    out.resume()
+  })
+  out.pipe(res)
+  return {
+    fake: out as unknown as ServerResponse,
+    fail(): void {
+      if (!res.headersSent) res.statusCode = 500
+      out.end()
+    },
+    done,
+  }
+}

@@ -1,0 +1,56 @@
+// GET /health and the signpost at /.
+import { z } from 'zod'
+import { json, publicRoute } from '../http/route.ts'
+import type { Health } from './health.ts'
+
+const Healthy = z.object({ status: z.literal('ok') }).meta({ id: 'Health' })
+const Unhealthy = z
+  .object({
+    status: z.literal('unavailable'),
+    code: z.literal('database_unavailable'),
+    message: z.string(),
+  })
+  .meta({ id: 'Unhealthy' })
+
+const SIGNPOST = `hypeman build server
+
+git push here builds an image. API: /openapi.json, health: /health
+`
+
+export function healthRoutes({ health }: { health: Health }) {
+  return [
+    publicRoute({
+      id: 'getHealth',
+      method: 'get',
+      path: '/health',
+      summary: 'Whether the server can work',
+      tag: 'service',
+      replies: {
+        200: json('All is well', Healthy),
+        503: json('Something it needs does not answer', Unhealthy),
+      },
+      async handle() {
+        const down = await health.down()
+        if (down.length === 0) return { status: 200, json: { status: 'ok' as const } }
+        const message = `does not answer: ${down.join(', ')}`
+        return {
+          status: 503,
+          json: {
+            status: 'unavailable' as const,
+            code: 'database_unavailable' as const,
+            message,
+          },
+        }
+      },
+    }),
+    publicRoute({
+      id: 'getRoot',
+      method: 'get',
+      path: '/',
+      summary: 'Where to look',
+      tag: 'service',
+      replies: { 200: { description: 'A signpost', content: { 'text/plain': z.string() } } },
+      handle: async () => ({ status: 200, text: SIGNPOST, type: 'text/plain' }),
+    }),
+  ]
+}

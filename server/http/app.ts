@@ -1,0 +1,105 @@
+// The HTTP face: one Koa app on one node server. git comes first and the registry second, because both
+// stream their own bodies; everything else is a row of the route table.
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { type AddressInfo, isIPv6 } from 'node:net'
+import Router from '@koa/router'
+import Koa from 'koa'
+import type { Authenticate } from '../auth/authenticate.ts'
+import { HTTP_HEADERS_DEADLINE_MS, HTTP_STOP_GRACE_MS } from '../limits.ts'
+import type { Log } from '../telemetry/log.ts'
+import { accessLog } from './access-log.ts'
+import { errorReplies } from './errors.ts'
+import { createReadJson, type JsonBodyOptions } from './json-body.ts'
+import { mount, unmatched } from './mount.ts'
+import type { Route } from './route.ts'
+
+export interface HttpOptions {
+  log: Log
+  /** Smart HTTP of git; calls next() for what is not git's. */
+  git: Koa.Middleware
+  /** Everything under /v2. */
+  registry: (req: IncomingMessage, res: ServerResponse) => void
+  authenticate: Authenticate
+  routes: readonly Route[]
+  checkReplies?: boolean
+  jsonBody?: JsonBodyOptions
+}
+
+export interface Http {
+  koa: Koa
+  server: Server
+  /** Resolves with the URL once it listens; port 0 takes a free one. */
+  listen(where: { host: string; port: number }): Promise<string>
+  /** Idempotent: takes no more requests, ends open streams, cuts what is left after a grace. */
+  stop(): Promise<void>
+}
+
+export function createHttp(options: HttpOptions): Http {
+  const { log } = options
+  const closing = new AbortController()
+  const koa = new Koa()
+  koa.on('error', (error: Error & { code?: string }) => {
+    log.warn(
+      { err: { name: error.name, code: error.code, message: error.message } },
+      'answer failed',
+    )
+  })
+  koa.use(accessLog({ log }))
+  koa.use(errorReplies({ log }))
+  koa.use(options.git)
+  koa.use(registryMount(options.registry))
+  const router = new Router({ sensitive: true })
+  mount(router, options.routes, {
+    authenticate: options.authenticate,
+    readJson: createReadJson(options.jsonBody),
+    closing: closing.signal,
+    checkReplies: options.checkReplies ?? false,
+  })
+  koa.use(router.routes())
+  koa.use(unmatched(router))
+  // A push may take as long as it takes; only headers have a deadline here, JSON bodies have their own.
+  const server = createServer(
+    { requestTimeout: 0, headersTimeout: HTTP_HEADERS_DEADLINE_MS },
+    koa.callback(),
+  )
+  let stopped: Promise<void> | undefined
+  return {
+    koa,
+    server,
+    listen: (where) => listen(server, where),
+    stop() {
+      closing.abort()
+      stopped ??= stop(server)
+      return stopped
+    },
+  }
+}
+
+function registryMount(registry: HttpOptions['registry']): Koa.Middleware {
+  return async (ctx, next) => {
+    if (ctx.path !== '/v2' && !ctx.path.startsWith('/v2/')) return next()
+    ctx.respond = false
+    ctx.res.statusCode = 200 // Koa starts with 404; the handler expects an untouched answer
+    registry(ctx.req, ctx.res)
+  }
+}
+
+function listen(server: Server, { host, port }: { host: string; port: number }): Promise<string> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => {
+      server.off('error', reject)
+      const { port: taken } = server.address() as AddressInfo
+      resolve(`http://${isIPv6(host) ? `[${host}]` : host}:${taken}`)
+    })
+  })
+}
+
+async function stop(server: Server): Promise<void> {
+  if (!server.listening) return
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  server.closeIdleConnections()
+  const cut = setTimeout(() => server.closeAllConnections(), HTTP_STOP_GRACE_MS)
+  await closed
+  clearTimeout(cut)
+}

@@ -1,0 +1,31 @@
+// The whole route table: every domain's rows and the document that describes them.
+import { appRoutes } from '../apps/routes.ts'
+import type { Apps } from '../apps/service.ts'
+import { buildRoutes } from '../builds/routes.ts'
+import type { Builds } from '../builds/service.ts'
+import type { Health } from '../health/health.ts'
+import { healthRoutes } from '../health/routes.ts'
+import { reportRoutes } from '../reports/routes.ts'
+import type { Reports } from '../reports/service.ts'
+import { withOpenapi } from './openapi.ts'
+import type { Route } from './route.ts'
+import type { SseOptions } from './sse.ts'
+
+export interface RoutesOptions {
+  apps: Apps
+  builds: Builds
+  reports: Reports
+  health: Health
+  /** Known once the server listens. */
+  publicUrl: () => string
+  sseOptions?: SseOptions
+}
+
+export function createRoutes(options: RoutesOptions): Route[] {
+  return withOpenapi([
+    ...healthRoutes(options),
+    ...appRoutes(options),
+    ...buildRoutes(options),
+    ...reportRoutes(options),
+  ])
+}

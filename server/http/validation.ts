@@ -1,0 +1,67 @@
+// Input against its zod schema; what is wrong becomes one AppError that names each field and its value.
+// It answers the caller's own input back to the caller and must never be logged: a value may be a secret.
+import type { z } from 'zod'
+import { AppError, type ErrorDetail, invalidRequest } from '../errors.ts'
+import { VALIDATION_DETAILS_MAX } from '../limits.ts'
+
+const SHOWN_VALUE_CHARS_MAX = 80
+
+export function validate<T>(schema: z.ZodType<T>, input: unknown, where: 'query' | 'body'): T {
+  const parsed = schema.safeParse(input)
+  if (!parsed.success) throw invalid(parsed.error, input, where)
+  refuseUnstorable(parsed.data, where, [])
+  return parsed.data
+}
+
+// PostgreSQL holds neither NUL nor half a surrogate pair, and no command line or environment does.
+function refuseUnstorable(value: unknown, where: string, path: readonly string[]): void {
+  if (typeof value === 'string' && /[\u0000\p{Surrogate}]/u.test(value)) {
+    throw invalidRequest(`${where} ${path.join('.')}: holds a NUL or half a character`)
+  }
+  if (typeof value !== 'object' || value === null) return
+  for (const [key, inner] of Object.entries(value)) refuseUnstorable(inner, where, [...path, key])
+}
+
+function invalid(error: z.ZodError, input: unknown, where: string): AppError {
+  const details = error.issues
+    .flatMap((issue) => describe(issue, input, where))
+    .slice(0, VALIDATION_DETAILS_MAX)
+  const [first] = details
+  const more = details.length > 1 ? ` (and ${details.length - 1} more)` : ''
+  return new AppError('invalid_request', `${first?.message ?? `${where} is not valid`}${more}`, {
+    details,
+  })
+}
+
+function describe(issue: z.core.$ZodIssue, input: unknown, where: string): ErrorDetail[] {
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => ({
+      code: issue.code,
+      message: `${named(where, [...issue.path, key], input)}: is not known here`,
+    }))
+  }
+  // A bad key of a record carries the reason one level down.
+  const inner = issue.code === 'invalid_key' ? issue.issues[0] : undefined
+  const message = inner?.message ?? issue.message
+  return [{ code: issue.code, message: `${named(where, issue.path, input)}: ${message}` }]
+}
+
+/** `query limit="500"`, `body policy.cpus=99`, `body name is missing`. */
+function named(where: string, path: readonly PropertyKey[], input: unknown): string {
+  const field = [where, path.map(String).join('.')].filter((part) => part !== '').join(' ')
+  const value = valueAt(input, path)
+  if (value === undefined) return `${field} is missing`
+  const text = JSON.stringify(value) ?? typeof value
+  const shown =
+    text.length > SHOWN_VALUE_CHARS_MAX ? `${text.slice(0, SHOWN_VALUE_CHARS_MAX)}…` : text
+  return `${field}=${shown}`
+}
+
+function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {
+  let value = input
+  for (const key of path) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return undefined
+    value = (value as Record<PropertyKey, unknown>)[key]
+  }
+  return value
+}

@@ -1,0 +1,48 @@
+// One host process of a pod: started without rights, its output kept in the pod's ring, its end known once.
+import { type ChildProcess, spawn } from 'node:child_process'
+import type { ConsoleRing } from './console-ring.ts'
+import type { Command } from './unprivileged.ts'
+
+export interface ChildExit {
+  code: number | null
+  signal: NodeJS.Signals | null
+}
+
+export interface Child {
+  readonly pid: number
+  /** Never rejects. */
+  readonly exited: Promise<ChildExit>
+  kill(): void
+}
+
+export interface ChildOptions {
+  ring: ConsoleRing
+  /** Open files it inherits, as descriptors 3, 4, … */
+  inherit?: readonly number[]
+}
+
+/** Resolves when the program was started; rejects when it could not be. */
+export async function startChild(
+  command: Command,
+  { ring, inherit = [] }: ChildOptions,
+): Promise<Child> {
+  const child: ChildProcess = spawn(command.file, command.args, {
+    cwd: '/',
+    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+    stdio: ['ignore', 'pipe', 'pipe', ...inherit],
+    // A session of its own: Ctrl-C at the server's terminal is the server's to handle.
+    detached: true,
+  })
+  child.stdout?.on('data', ring.write)
+  child.stderr?.on('data', ring.write)
+  const exited = new Promise<ChildExit>((resolve) => {
+    child.once('exit', (code, signal) => resolve({ code, signal }))
+  })
+  await new Promise<void>((resolve, reject) => {
+    child.once('spawn', resolve)
+    child.once('error', reject)
+  })
+  // A signal that can't be sent is reported here; the exit is what counts.
+  child.on('error', () => {})
+  return { pid: child.pid!, exited, kill: () => void child.kill('SIGKILL') }
+}

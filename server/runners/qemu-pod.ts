@@ -1,0 +1,241 @@
+// One pod: a QEMU process and its vsock device, with everything they own. Whatever happens, release() ends
+// both and removes the rest; a start that fails half way calls it too.
+import { access } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { AGENT_PORT } from '../../agent/protocol.ts'
+import { asError } from '../errors.ts'
+import {
+  CONSOLE_RING_BYTES_MAX,
+  POD_KILL_DEADLINE_MS,
+  POD_OVERHEAD_MB,
+  POD_TASKS_MAX,
+  VSOCK_DEVICE_DEADLINE_MS,
+  VSOCK_POLL_MS,
+} from '../limits.ts'
+import type { Parts } from '../setup/parts-types.ts'
+import type { UserIds } from '../setup/users.ts'
+import type { Log } from '../telemetry/log.ts'
+import { type Cgroup, createCgroup } from './cgroup.ts'
+import { type Child, startChild } from './child.ts'
+import { type ConsoleRing, createConsoleRing } from './console-ring.ts'
+import {
+  closePodDisks,
+  makePodFolders,
+  openPodDisks,
+  type PodPaths,
+  removePodFolders,
+  servicePath,
+} from './pod-files.ts'
+import { describeProcess, type PodRecord, writeRecord } from './pod-record.ts'
+import { type Accel, qemuArgs, vsockDeviceArgs } from './qemu-args.ts'
+import type { Pod, PodExit, PodSpec } from './runner.ts'
+import { listenForGuest, type Services } from './services.ts'
+import { type Command, unprivileged } from './unprivileged.ts'
+import { dialGuest } from './vsock.ts'
+
+const DEVICE_POLL_MS = 5
+const MiB = 1024 * 1024
+/** Descriptors 0 to 2 are stdio. */
+const FIRST_INHERITED_FD = 3
+
+export interface QemuPodOptions {
+  parts: Pick<Parts, 'qemu' | 'vhostDeviceVsock' | 'kernel' | 'initramfs' | 'mkfsExt4' | 'setpriv'>
+  user: UserIds | null
+  accel: Accel
+  builderDisk: string
+  paths: PodPaths
+  log: Log
+}
+
+interface Owned {
+  ring: ConsoleRing
+  record: PodRecord
+  services?: Services
+  cgroup?: Cgroup
+  device?: Child
+  qemu?: Child
+}
+
+export async function startQemuPod(
+  spec: PodSpec,
+  options: QemuPodOptions,
+  signal: AbortSignal,
+): Promise<Pod> {
+  const { paths, user } = options
+  signal.throwIfAborted()
+  await makePodFolders(paths, user)
+  const owned: Owned = {
+    ring: createConsoleRing(CONSOLE_RING_BYTES_MAX),
+    record: { id: spec.id, processes: [], cgroups: [] },
+  }
+  try {
+    await writeRecord(paths.record, owned.record)
+    await startParts(spec, options, owned, signal)
+    return asPod(spec, options, owned)
+  } catch (error) {
+    await release(paths, owned)
+    throw error
+  }
+}
+
+async function startParts(
+  spec: PodSpec,
+  options: QemuPodOptions,
+  owned: Owned,
+  signal: AbortSignal,
+): Promise<void> {
+  const { paths, user, log } = options
+  owned.cgroup = await createCgroup(spec.id, {
+    memoryBytes: (spec.memoryMb + POD_OVERHEAD_MB) * MiB,
+    tasks: POD_TASKS_MAX,
+    cpus: spec.cpus + 1,
+  })
+  owned.record.cgroups = [...owned.cgroup.paths]
+  if (owned.cgroup.paths.length === 0) log.debug({ podId: spec.id }, 'pod without cgroup limits')
+  owned.services = await listenForGuest(spec.services, (port) => servicePath(paths, port), user)
+  await startDevice(options, owned)
+  signal.throwIfAborted()
+  await startQemu(spec, options, owned)
+  signal.throwIfAborted()
+}
+
+async function startDevice(options: QemuPodOptions, owned: Owned): Promise<void> {
+  const { parts, paths } = options
+  const command = { file: parts.vhostDeviceVsock, args: vsockDeviceArgs(paths) }
+  owned.device = await start('vhost-device-vsock', command, options, owned)
+  let ended = false
+  void owned.device.exited.then(() => {
+    ended = true
+  })
+  const deadline = Date.now() + VSOCK_DEVICE_DEADLINE_MS
+  while (!(await exists(paths.vhostSocket))) {
+    if (ended) throw new Error(`vhost-device-vsock ended at its start: ${owned.ring.text()}`)
+    if (Date.now() > deadline) throw new Error('vhost-device-vsock made no socket')
+    await sleep(DEVICE_POLL_MS)
+  }
+}
+
+async function startQemu(spec: PodSpec, options: QemuPodOptions, owned: Owned): Promise<void> {
+  const { parts, paths, accel, builderDisk } = options
+  const { mkfsExt4 } = parts
+  const disks = await openPodDisks(spec, { paths, builderDisk, mkfsExt4 })
+  try {
+    const order = [disks.builder, disks.scratch, disks.source, disks.config]
+    const args = qemuArgs({
+      accel,
+      cpus: spec.cpus,
+      memoryMb: spec.memoryMb,
+      kernel: parts.kernel,
+      initramfs: parts.initramfs,
+      vhostSocket: paths.vhostSocket,
+      disks: order.map((disk, index) => ({
+        fd: FIRST_INHERITED_FD + index,
+        writable: disk === disks.scratch,
+      })),
+    })
+    const inherit = order.map((disk) => disk.fd)
+    owned.qemu = await start('qemu', { file: parts.qemu, args }, options, owned, inherit)
+  } finally {
+    await closePodDisks(disks)
+  }
+}
+
+async function start(
+  name: string,
+  command: Command,
+  { parts, user, paths }: QemuPodOptions,
+  owned: Owned,
+  inherit: readonly number[] = [],
+): Promise<Child> {
+  const child = await startChild(unprivileged({ setpriv: parts.setpriv, user }, command), {
+    ring: owned.ring,
+    inherit,
+  })
+  try {
+    await owned.cgroup?.add(child.pid)
+    const described = await describeProcess(name, child.pid)
+    if (described) owned.record.processes.push(described)
+    await writeRecord(paths.record, owned.record)
+    return child
+  } catch (error) {
+    child.kill()
+    await child.exited
+    throw error
+  }
+}
+
+function asPod(spec: PodSpec, options: QemuPodOptions, owned: Owned): Pod {
+  const { paths, accel, log } = options
+  const qemu = owned.qemu!
+  const over = new AbortController()
+  let stopping: Promise<void> | undefined
+  const exited = qemu.exited.then((exit): PodExit => {
+    const how = exit.signal ? `killed by ${exit.signal}` : `exit code ${exit.code}`
+    over.abort(new Error(`the VM ended before its agent answered (${how})`))
+    return { ...exit, stopped: stopping !== undefined }
+  })
+  // A guest without its vsock device is deaf and would only burn time.
+  void owned.device!.exited.then(() => {
+    if (!over.signal.aborted && !stopping) {
+      log.warn({ podId: spec.id }, 'vsock device of a pod ended; its VM is stopped')
+    }
+    qemu.kill()
+  })
+  return {
+    id: spec.id,
+    detail: accel,
+    exited,
+    console: owned.ring.text,
+    connect: (signal) => connect(paths.guestSocket, AbortSignal.any([signal, over.signal])),
+    stop(): Promise<void> {
+      stopping ??= release(paths, owned)
+      return stopping
+    },
+  }
+}
+
+async function connect(guestSocket: string, signal: AbortSignal) {
+  while (true) {
+    signal.throwIfAborted()
+    try {
+      return await dialGuest(guestSocket, AGENT_PORT, signal)
+    } catch {
+      // Not up yet; the signal ends this.
+    }
+    await sleep(VSOCK_POLL_MS, undefined, { signal }).catch(() => signal.throwIfAborted())
+  }
+}
+
+/** SIGKILL at once: nothing in the guest is worth saving. Tries every part, then throws what went wrong. */
+async function release(paths: PodPaths, owned: Owned): Promise<void> {
+  const errors: Error[] = []
+  const attempt = async (work: () => Promise<unknown> | undefined) => {
+    try {
+      await work()
+    } catch (error) {
+      errors.push(asError(error))
+    }
+  }
+  await Promise.all([attempt(() => end(owned.qemu)), attempt(() => end(owned.device))])
+  await attempt(() => owned.services?.close())
+  await attempt(() => owned.cgroup?.remove())
+  // With something left the record stays, for the next sweep.
+  if (errors.length === 0) await attempt(() => removePodFolders(paths))
+  if (errors.length > 0)
+    throw new AggregateError(errors, `pod ${owned.record.id} left something behind`)
+}
+
+async function end(child: Child | undefined): Promise<void> {
+  if (!child) return
+  child.kill()
+  const deadline = sleep(POD_KILL_DEADLINE_MS, 'late' as const, { ref: false })
+  const first = await Promise.race([child.exited, deadline])
+  if (first === 'late') throw new Error(`process ${child.pid} survived SIGKILL`)
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  )
+}

@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { createRevocation } from '../../server/auth/revocation.ts'
+import { createTokens } from '../../server/auth/tokens.ts'
+import { givenDatabase } from '../helpers/database.ts'
+
+const inAnHour = () => new Date(Date.now() + 3_600_000)
+
+test('a revoked token is refused at once where it was revoked, and by a server that starts later', async (t) => {
+  const { db } = await givenDatabase(t)
+  const secret = 'a secret of at least thirty-two characters'
+  const revocation = createRevocation({ db })
+  const tokens = createTokens({ secret, isRevoked: revocation.isRevoked })
+  const token = await tokens.mintApi({ sub: 'ada' })
+  const { jti } = await tokens.verifyApi(token)
+
+  await revocation.revoke(jti, inAnHour())
+
+  await assert.rejects(tokens.verifyApi(token), { message: 'token revoked' })
+  const later = createTokens({ secret, isRevoked: createRevocation({ db }).isRevoked })
+  await assert.rejects(later.verifyApi(token), { message: 'token revoked' })
+})
+
+test('revoking twice is fine, by token and by id', async (t) => {
+  const { db } = await givenDatabase(t)
+  const revocation = createRevocation({ db })
+  await revocation.revoke('j1', 'infinity')
+  await revocation.revoke('j1', inAnHour())
+  assert.ok(await revocation.isRevoked('j1'))
+  assert.ok(!(await revocation.isRevoked('j2')))
+})
+
+test('a revocation is forgotten when its token has expired, one without known end never', async (t) => {
+  const { db } = await givenDatabase(t)
+  const revocation = createRevocation({ db })
+  await revocation.revoke('old', new Date(Date.now() - 1000))
+  await revocation.revoke('forever', 'infinity')
+  await revocation.revoke('new', inAnHour())
+  assert.deepEqual(await db('revoked_tokens').orderBy('jti').pluck('jti'), ['forever', 'new'])
+})

@@ -1,0 +1,74 @@
+// Each way a build can end badly has its own class, and afterwards nothing of it is left.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { followEvents, givenApp, givenSettings } from '../helpers/apps.ts'
+import { leftovers, qemuPids } from '../helpers/leftovers.ts'
+import { givenServer } from '../helpers/server.ts'
+
+test('a timeout and an out-of-memory RUN are told apart', async (t) => {
+  const server = await givenServer(t)
+  const token = await server.token('ada')
+  await givenSettings(server, token, 'slow', { policy: { timeout_seconds: 30 } })
+  await givenSettings(server, token, 'hungry', { policy: { memory_mb: 768 } })
+  const slow = await givenApp(t, server, token, 'slow', 'slow')
+  const hungry = await givenApp(t, server, token, 'hungry', 'hungry')
+
+  const [late, greedy] = await Promise.all([
+    slow.push('hypeman', 'main'),
+    hungry.push('hypeman', 'main'),
+  ])
+
+  const timedOut = await server.build(late.buildId!, token)
+  assert.equal(timedOut.status, 'failed')
+  assert.equal(timedOut.failure_class, 'timeout')
+  assert.match(timedOut.error ?? '', /30 s/)
+  assert.match(late.text, /class timeout/)
+
+  const outOfMemory = await server.build(greedy.buildId!, token)
+  assert.equal(outOfMemory.failure_class, 'oom', outOfMemory.error)
+  assert.match(greedy.text, /hint: .*memory_mb/)
+
+  assert.deepEqual((await leftovers(server.dataDir)).podFiles, [])
+  assert.deepEqual(await qemuPids(server.pid), [])
+})
+
+test('a VM killed from outside is the installation’s failure; a cancelled build’s VM is gone before its status says so', async (t) => {
+  const server = await givenServer(t)
+  const token = await server.token('ada')
+  const killed = await givenApp(t, server, token, 'killed', 'slow')
+  const push = killed.startPush('hypeman', 'main')
+  await push.line(/tick 1$/)
+  const [pid] = await qemuPids(server.pid)
+  assert.ok(pid)
+  process.kill(pid, 'SIGKILL')
+  const result = await push.done
+  const lost = await server.build(result.buildId!, token)
+  assert.equal(lost.failure_class, 'infra', lost.error)
+  assert.match(lost.error ?? '', /VM ended unexpectedly/)
+
+  const cancelled = await givenApp(t, server, token, 'cancelled', 'slow')
+  const second = cancelled.startPush('hypeman', 'main')
+  await second.line(/tick 1$/)
+  const [build] = (await (await server.api('/builds?app=cancelled', token)).json()) as {
+    id: string
+  }[]
+  const started = Date.now()
+  const reply = await server.api(`/builds/${build!.id}`, token, { method: 'DELETE' })
+  assert.equal(reply.status, 204)
+  assert.deepEqual(await qemuPids(server.pid), [])
+  t.diagnostic(`cancel took ${Date.now() - started} ms`)
+  assert.match((await second.done).text, /was cancelled/)
+  const ended = await server.build(build!.id, token)
+  assert.equal(ended.status, 'cancelled')
+  assert.ok(ended.completed_at)
+  assert.ok(ended.duration_ms)
+  const events = await followEvents(server, build!.id, token)
+  assert.equal(events.at(-1)?.status, 'cancelled')
+  const again = await server.api(`/builds/${build!.id}`, token, { method: 'DELETE' })
+  assert.equal(again.status, 204)
+  const finished = await server.api(`/builds/${lost.id}`, token, { method: 'DELETE' })
+  assert.equal(finished.status, 409)
+  await sleep(200)
+  assert.deepEqual((await leftovers(server.dataDir)).podFiles, [])
+})

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { parseConfig, readConfigDevice } from '../../../agent/config.ts'
+import { configSectors } from '../../../server/disks/config-disk.ts'
+import { givenConfig } from './given-config.ts'
+
+test('what the host writes on the configuration disk is what the agent reads', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'config-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const file = join(folder, 'disk')
+  // Whole sectors of text and one byte less: the end must be found in both.
+  for (const length of [1, 100, 511, 512, 513, 200_000]) {
+    const config = givenConfig({ dockerfile: `FROM scratch\n# ${'ä'.repeat(length)}\n` })
+    const sectors = configSectors(config)
+    assert.equal(sectors.length % 512, 0)
+    writeFileSync(file, sectors)
+    assert.deepEqual(parseConfig(readConfigDevice(file)), config)
+  }
+})
+
+test('a configuration of an unexpected shape is refused with the name of the field', () => {
+  const bad: [string, unknown][] = [
+    ['registry_url', 'localhost:5000,push=false'],
+    ['image_repository', 'builds/x,name=library/node'],
+    ['image_repository', '../library/node'],
+    ['source_path', '/src,foo=bar'],
+    ['dockerfile_path', '../../config/build.json'],
+    ['dockerfile_path', '/etc/passwd'],
+    ['target', 'a b'],
+    ['build_args', { BUILDKIT_SYNTAX: 'evil' }],
+    ['build_args', { 'a=b': 'c' }],
+    ['build_args', { A: 1 }],
+    ['build_args', ['x']],
+    ['labels', { 'a b': 'c' }],
+    ['network_mode', 'host'],
+    ['timeout_seconds', '5'],
+    ['job_id', undefined],
+  ]
+  for (const [field, value] of bad) {
+    const text = JSON.stringify({ ...givenConfig(), [field]: value })
+    assert.throws(() => parseConfig(text), new RegExp(`field ${field}`), `${field} ${value}`)
+  }
+})
+
+test('an unreadable configuration is never quoted, it holds a token', () => {
+  assert.throws(
+    () => parseConfig('{"registry_token":"secret'),
+    (error: Error) => !error.message.includes('secret'),
+  )
+})
