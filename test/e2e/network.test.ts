@@ -9,6 +9,9 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
+import { createCache } from '../../server/setup/cache.ts'
+import { createApt } from '../../server/setup/debian.ts'
+import { setupEnv } from '../../server/setup/env.ts'
 import { findGo } from '../../server/setup/parts/go.ts'
 import { givenApp, givenSettings, imageName, skopeo } from '../helpers/apps.ts'
 import { givenBusyboxImage } from '../helpers/images.ts'
@@ -33,12 +36,13 @@ async function givenWeb(
 async function givenDialers(t: TestContext): Promise<{ amd64: string; i386: string }> {
   const dir = await mkdtemp(join(tmpdir(), 'hm-dial-'))
   t.after(() => rm(dir, { recursive: true, force: true }))
-  const go = await findGo(true)
+  const { cacheDir, assumeYes } = setupEnv()
+  const go = await findGo(createCache(cacheDir), createApt({ assumeYes }))
   const cwd = fileURLToPath(new URL('../fixtures/vsock-dialer', import.meta.url))
   const build = async (arch: string) => {
     const file = join(dir, arch)
-    const env = { GOOS: 'linux', GOARCH: arch, CGO_ENABLED: '0', GOFLAGS: '-mod=mod' }
-    await execa(go, ['build', '-trimpath', '-o', file, '.'], { cwd, env })
+    const env = { ...go.env, GOOS: 'linux', GOARCH: arch, CGO_ENABLED: '0', GOFLAGS: '-mod=mod' }
+    await execa(go.path, ['build', '-trimpath', '-o', file, '.'], { cwd, env })
     return file
   }
   return { amd64: await build('amd64'), i386: await build('386') }

@@ -50,10 +50,15 @@ export interface Repo {
   startPush(remote: string, ...refs: string[]): RunningPush
 }
 
-/** A repository holding a fixture app (with a static busybox beside it), committed on main. */
+/** A repository of the test's own; see makeRepo. */
 export async function givenRepo(t: TestContext, fixture?: string): Promise<Repo> {
   const dir = await mkdtemp(join(tmpdir(), 'hm-repo-'))
   t.after(() => rm(dir, { recursive: true, force: true }))
+  return makeRepo(dir, fixture)
+}
+
+/** In an empty folder: a fixture app (with a static busybox beside it), committed on main. */
+export async function makeRepo(dir: string, fixture?: string): Promise<Repo> {
   const git = async (...args: string[]) =>
     (await execa('git', args, { cwd: dir, env: CLEAN })).stdout
 

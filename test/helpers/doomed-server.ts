@@ -1,0 +1,8 @@
+// A process that starts a pod and then waits to be killed, as a server that crashes. Not a test itself.
+import { makeRunner, podSpec } from './pods.ts'
+
+const [dir = '', sourceFile = ''] = process.argv.slice(2)
+const { runner } = await makeRunner(dir)
+await runner.start(podSpec('doomed', sourceFile), AbortSignal.timeout(60_000))
+process.stdout.write('started\n')
+setInterval(() => {}, 1_000)

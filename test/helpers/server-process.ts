@@ -1,0 +1,131 @@
+// A whole server as a process of its own, as `npm start` runs it: own data folder, free port, real parts.
+// Whoever launches it removes it.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { readSecret } from '../../server/auth/secret.ts'
+import { createTokens } from '../../server/auth/tokens.ts'
+import type { Build } from '../../server/builds/schema.ts'
+import { embeddedUrl } from '../../server/db/embedded.ts'
+import { createDb } from '../../server/db/pool.ts'
+import { pathsFor } from '../../server/paths.ts'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const READY_DEADLINE_MS = 120_000
+
+export interface ServerProcess {
+  url: string
+  dataDir: string
+  pid: number
+  /** What it has logged on stderr so far. */
+  logged(): string
+  token(
+    sub: string,
+    more?: { tenant?: string; admin?: boolean; permissions?: string[] },
+  ): Promise<string>
+  api(path: string, token: string, init?: RequestInit): Promise<Response>
+  build(id: string, token: string): Promise<Build>
+  /** Polls until the build has ended. */
+  ended(id: string, token: string): Promise<Build>
+  /** One statement against its database. */
+  sql<Row>(statement: string): Promise<Row[]>
+  kill(signal: NodeJS.Signals): Promise<void>
+  /** The same data folder again, after it was killed. */
+  restart(): Promise<void>
+  /** Ends it and removes its folders. */
+  remove(): Promise<void>
+}
+
+export async function launchServer(env: Record<string, string>): Promise<ServerProcess> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'hm-e2e-'))
+  await chmod(dataDir, 0o711)
+  let running = await launch(dataDir, env)
+  const paths = pathsFor(dataDir)
+
+  const server: ServerProcess = {
+    get url() {
+      return running.url
+    },
+    dataDir,
+    get pid() {
+      return running.child.pid ?? 0
+    },
+    logged: () => running.logged(),
+    async token(sub, more = {}) {
+      const secret = await readSecret({ configured: undefined, file: paths.jwtSecret })
+      return createTokens({ secret }).mintApi({ sub, ...more })
+    },
+    api(path, token, init = {}) {
+      return fetch(`${running.url}${path}`, {
+        ...init,
+        headers: { ...init.headers, authorization: `Bearer ${token}` },
+      })
+    },
+    async build(id, token) {
+      return (await (await server.api(`/builds/${id}`, token)).json()) as Build
+    },
+    async ended(id, token) {
+      for (;;) {
+        const build = await server.build(id, token)
+        if (build.completed_at) return build
+        await new Promise((resolve) => setTimeout(resolve, 250))
+      }
+    },
+    async sql<Row>(statement: string) {
+      const db = createDb(embeddedUrl(paths.databaseSocket))
+      try {
+        return (await db.raw(statement)).rows as Row[]
+      } finally {
+        await db.destroy()
+      }
+    },
+    kill: (signal) => end(running.child, signal),
+    async restart() {
+      running = await launch(dataDir, env)
+    },
+    async remove() {
+      await end(running.child, 'SIGTERM')
+      await rm(dataDir, { recursive: true, force: true })
+      await rm(paths.run, { recursive: true, force: true })
+    },
+  }
+  return server
+}
+
+interface Running {
+  child: ChildProcess
+  url: string
+  logged(): string
+}
+
+async function launch(dataDir: string, env: Record<string, string>): Promise<Running> {
+  const args = ['--import', 'tsx', 'server/cli.ts', 'start']
+  const child = spawn(process.execPath, args, {
+    cwd: ROOT,
+    env: { ...process.env, DATA_DIR: dataDir, PORT: '0', LOG_LEVEL: 'info', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let log = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    log += text
+  })
+  const lines = createInterface({ input: child.stdout })
+  const deadline = setTimeout(() => child.kill('SIGKILL'), READY_DEADLINE_MS)
+  const url = await new Promise<string>((resolve, reject) => {
+    lines.once('line', (line) => resolve(/^hypeman ready (http:\S+)$/.exec(line)?.[1] ?? ''))
+    child.once('exit', (code) => reject(new Error(`the server ended with ${code}: ${log}`)))
+  }).finally(() => clearTimeout(deadline))
+  if (!url) throw new Error(`the first line on stdout was not the ready line: ${log}`)
+  return { child, url, logged: () => log }
+}
+
+async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const gone = once(child, 'exit')
+  child.kill(signal)
+  await gone
+}
