@@ -11,6 +11,7 @@ import {
   writeCredentials,
 } from './buildctl.ts'
 import { type Buildkitd, buildkitVersion, startBuildkitd } from './buildkitd.ts'
+import type { Channel } from './channel.ts'
 import { note } from './clock.ts'
 import { explainFailure, type Failure } from './failure.ts'
 import type { StepsMemory } from './memory.ts'
@@ -29,7 +30,7 @@ export interface BuildOptions {
   /** Private folder on tmpfs. */
   runFolder: string
   memory: StepsMemory
-  send(message: AgentMessage): Promise<void>
+  channel: Pick<Channel, 'send' | 'connected'>
   signal: AbortSignal
 }
 
@@ -47,7 +48,7 @@ export async function runBuild(options: BuildOptions): Promise<BuildRun> {
   const emit = (message: AgentMessage) => {
     // Asked when nothing else needs the processor: it costs a start of the large program.
     if (isNearEnd(message)) version ??= buildkitVersion()
-    last = options.send(message).catch((error) => note(`message not sent: ${error}`))
+    last = options.channel.send(message).catch((error) => note(`message not sent: ${error}`))
   }
   emit({ type: 'status', status: 'preparing' })
   const daemon = startBuildkitd({
@@ -104,7 +105,7 @@ class PrepareFailure extends Error {
 }
 
 async function prepare(
-  { config, sourceDevice, runFolder, signal }: BuildOptions,
+  { config, sourceDevice, runFolder, channel, signal }: BuildOptions,
   daemon: Buildkitd,
   emit: (message: AgentMessage) => void,
 ): Promise<BuildctlPaths> {
@@ -119,7 +120,9 @@ async function prepare(
       throw sourceFailure(error)
     },
   )
-  await Promise.all([unpacked, daemon.ready().then(() => note('buildkitd ready'))])
+  // No step of a tenant may run while the agent still takes callers.
+  const isReady = daemon.ready().then(() => note('buildkitd ready'))
+  await Promise.all([unpacked, isReady, channel.connected])
   signal.throwIfAborted()
   const paths = { socket: daemon.socket, metadataFile: `${runFolder}/metadata.json` }
   if (config.dockerfile !== undefined) {

@@ -1,7 +1,8 @@
-// The agent's end of the channel: a unix socket that socat relays to the agent's vsock port. It takes one
-// connection, the host's, and closes the listener with it, so that no build step can ever speak as the agent.
+// The agent's end of the channel: a unix socket that socat relays to the agent's vsock port. Every caller is
+// greeted, since a dial of the host may be given up half way; the first that answers `host_ready` is the
+// host, and with it the listener closes, so that nothing can ever speak as the host or as the agent.
 import { chmodSync, rmSync } from 'node:fs'
-import { createServer, type Socket } from 'node:net'
+import { createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { RESULT_DRAIN_MS } from './limits.ts'
 import { type AgentMessage, type HostMessage, MESSAGE_BYTES_MAX } from './protocol.ts'
@@ -19,61 +20,80 @@ export interface Channel {
 
 export interface ChannelOptions {
   path: string
+  greeting: AgentMessage
   onMessage(message: HostMessage): void
 }
 
-export async function openChannel({ path, onMessage }: ChannelOptions): Promise<Channel> {
-  let socket: Socket | undefined
-  let accept: () => void = () => {}
-  let gone: () => void = () => {}
-  const connected = new Promise<void>((resolve) => {
-    accept = resolve
-  })
-  const closed = new Promise<void>((resolve) => {
-    gone = resolve
-  })
+export async function openChannel({ path, greeting, onMessage }: ChannelOptions): Promise<Channel> {
+  let host: Socket | undefined
+  const callers = new Set<Socket>()
+  const connected = signal()
+  const closed = signal()
 
   rmSync(path, { force: true })
-  const server = createServer((incoming) => {
-    if (socket) {
-      incoming.destroy()
-      return
-    }
-    socket = incoming
-    server.close()
-    incoming.on('error', () => {}) // 'close' follows and is what counts
-    incoming.on('close', gone)
-    readLines(incoming, onMessage)
-    accept()
+  const server = createServer((caller) => {
+    callers.add(caller)
+    caller.on('error', () => {}) // 'close' follows and is what counts
+    caller.on('close', () => {
+      callers.delete(caller)
+      if (caller === host) closed.give()
+    })
+    caller.write(encode(greeting))
+    readLines(caller, (message) => {
+      if (message.type === 'host_ready') adopt(caller)
+      if (caller === host) onMessage(message)
+    })
   })
+  function adopt(caller: Socket): void {
+    if (host) return
+    host = caller
+    server.close()
+    for (const other of callers) if (other !== host) other.destroy()
+    connected.give()
+  }
+  await listen(server, path)
+
+  let last: Promise<void> = connected.given
+  async function send(message: AgentMessage): Promise<void> {
+    const line = encode(message)
+    if (line.length > MESSAGE_BYTES_MAX) {
+      throw new Error(`a ${message.type} message of ${line.length} bytes is too long`)
+    }
+    last = last.then(() => write(host, line, closed.given))
+    return last
+  }
+
+  return {
+    connected: connected.given,
+    closed: closed.given,
+    send,
+    async finish(): Promise<void> {
+      await Promise.race([last, closed.given])
+      await Promise.race([closed.given, sleep(RESULT_DRAIN_MS, undefined, { ref: false })])
+      host?.destroy()
+    },
+  }
+}
+
+/** Something that happens once. */
+function signal(): { given: Promise<void>; give: () => void } {
+  let give: () => void = () => {}
+  const given = new Promise<void>((resolve) => {
+    give = resolve
+  })
+  return { given, give }
+}
+
+async function listen(server: Server, path: string): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(path, resolve)
   })
   chmodSync(path, 0o600)
+}
 
-  let last: Promise<void> = connected
-  function send(message: AgentMessage): Promise<void> {
-    const line = Buffer.from(`${JSON.stringify(message)}\n`)
-    if (line.length > MESSAGE_BYTES_MAX) {
-      return Promise.reject(
-        new Error(`a ${message.type} message of ${line.length} bytes is too long`),
-      )
-    }
-    last = last.then(() => write(socket, line, closed))
-    return last
-  }
-
-  return {
-    connected,
-    closed,
-    send,
-    async finish(): Promise<void> {
-      await Promise.race([last, closed])
-      await Promise.race([closed, sleep(RESULT_DRAIN_MS, undefined, { ref: false })])
-      socket?.destroy()
-    },
-  }
+function encode(message: AgentMessage): Buffer {
+  return Buffer.from(`${JSON.stringify(message)}\n`)
 }
 
 async function write(

@@ -1,5 +1,5 @@
-// The agent's composition root: runs once in a fresh guest, builds one image, reports, ends. It listens
-// before it does anything else, so that the host finds it as early as possible.
+// The agent's composition root: runs once in a fresh guest, builds one image, reports, ends. The daemon starts
+// and the source is unpacked while the host is still dialling.
 import { mkdirSync } from 'node:fs'
 import { runBuild } from './build.ts'
 import { type Channel, openChannel } from './channel.ts'
@@ -21,36 +21,44 @@ const OOM_SCORE = -1000
 async function main(): Promise<void> {
   setOomScore('self', OOM_SCORE)
   mkdirSync(RUN_FOLDER, { recursive: true, mode: 0o700 })
+  const config = loadConfig()
   const stop = new AbortController()
   const channel = await openChannel({
     path: `${RUN_FOLDER}/agent.sock`,
+    greeting: { type: 'hello', job_id: jobOf(config), boot_ms: uptimeMs() },
     onMessage: (message) => {
       if (message.type === 'cancel') stop.abort(new Error(message.reason))
     },
   })
   note('listening')
   process.once('SIGTERM', () => stop.abort(new Error('the guest is going down')))
+  void channel.connected.then(() => note('host connected'))
   void channel.closed.then(() => stop.abort(new Error('the host hung up')))
   const heartbeat = startHeartbeat(channel)
   try {
-    await serve(channel, stop.signal)
+    if (config instanceof Error) await report(channel, unreadable(config))
+    else await serve(channel, config, stop.signal)
   } finally {
     clearInterval(heartbeat)
   }
 }
 
-async function serve(channel: Channel, signal: AbortSignal): Promise<void> {
-  let config: BuildConfig
+function loadConfig(): BuildConfig | Error {
   try {
     const text = readConfigDevice(CONFIG_DEVICE)
-    config = parseConfig(text)
+    const config = parseConfig(text)
     publishConfig(CONFIG_FOLDER, text)
+    return config
   } catch (error) {
-    await channel.send({ type: 'result', result: unreadable(error) })
-    return channel.finish()
+    return error as Error
   }
-  void channel.send({ type: 'hello', job_id: config.job_id, boot_ms: uptimeMs() })
-  void channel.connected.then(() => note('host connected'))
+}
+
+function jobOf(config: BuildConfig | Error): string {
+  return config instanceof Error ? 'unknown' : config.job_id
+}
+
+async function serve(channel: Channel, config: BuildConfig, signal: AbortSignal): Promise<void> {
   const ports = config.network_mode === 'egress' ? [REGISTRY_PORT, EGRESS_PORT] : [REGISTRY_PORT]
   const tunnels = openTunnels(ports)
   const { result, stop } = await runBuild({
@@ -58,13 +66,17 @@ async function serve(channel: Channel, signal: AbortSignal): Promise<void> {
     sourceDevice: SOURCE_DEVICE,
     runFolder: RUN_FOLDER,
     memory: limitSteps(),
-    send: channel.send,
+    channel,
     signal,
   })
-  await Promise.race([channel.send({ type: 'result', result }), channel.closed])
-  await channel.finish()
+  await report(channel, result)
   note('done')
   await Promise.all([stop(), tunnels.stop()])
+}
+
+async function report(channel: Channel, result: BuildResult): Promise<void> {
+  await Promise.race([channel.send({ type: 'result', result }), channel.closed])
+  await channel.finish()
 }
 
 function startHeartbeat(channel: Channel): NodeJS.Timeout {
@@ -78,11 +90,11 @@ function startHeartbeat(channel: Channel): NodeJS.Timeout {
   }, HEARTBEAT_MS)
 }
 
-function unreadable(error: unknown): BuildResult {
+function unreadable(error: Error): BuildResult {
   return {
     success: false,
     failure_class: 'infra',
-    error: `the agent could not read its configuration: ${(error as Error).message}`,
+    error: `the agent could not read its configuration: ${error.message}`,
     provenance: {
       source_hash: '',
       buildkit_version: 'unknown',

@@ -17,8 +17,8 @@ const VERBS: Record<string, (args: string[]) => Promise<void>> = {
     await runDoctor(takeConfig())
   },
   async setup() {
-    const { ensureParts } = await import('./setup/parts.ts')
-    await ensureParts()
+    const { runSetup } = await import('./setup/setup.ts')
+    await runSetup()
   },
 }
 

@@ -60,11 +60,15 @@ export const LOG_LINE_BYTES_MAX = 256 * KiB
 export const LOG_BATCH_LINES_MAX = 500
 export const LOG_BATCH_DELAY_MS = 50
 export const LOG_READ_ROWS_MAX = 1_000
+export const LOG_READ_BYTES_MAX = 1 * MiB
 export const FOLLOW_POLL_MS = 1_000
 export const SSE_HEARTBEAT_MS = 15_000
 /** A reader of a streamed log that takes nothing for so long is dropped; it may resume. */
 export const STREAM_STALL_MS = 30_000
 export const SIDEBAND_HEARTBEAT_MS = 30_000
+export const SIDEBAND_LINE_CHARS_MAX = 1_000
+export const SIDEBAND_TAIL_LINES_MAX = 20
+export const SIDEBAND_POSITION_POLL_MS = 1_000
 export const CONSOLE_RING_BYTES_MAX = 256 * KiB
 
 // Tokens

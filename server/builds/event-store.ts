@@ -3,6 +3,7 @@
 import type { Step } from '../../agent/protocol.ts'
 import type { Queryable } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
+import { LOG_READ_BYTES_MAX } from '../limits.ts'
 import type { BuildEvent, BuildStatus } from './schema.ts'
 
 export type NewEvent =
@@ -50,7 +51,7 @@ export async function appendEvents(
   return appended.length > 0
 }
 
-/** Events after a number, in order. */
+/** Events after a number, in order: at most `limit`, and no more than a page of bytes beyond the first. */
 export async function readEvents(
   db: Queryable,
   buildId: string,
@@ -59,12 +60,23 @@ export async function readEvents(
 ): Promise<BuildEvent[]> {
   const found = await rows<EventRow>(
     db,
-    `select seq, at, type, content, data
-     from build_events
-     where build_id = ? and seq > ?
-     order by seq
-     limit ?`,
-    [buildId, afterSeq, limit],
+    `with page as (
+       select seq, at, type, content, data
+       from build_events
+       where build_id = ? and seq > ?
+       order by seq
+       limit ?
+     ), sized as (
+       select page.*, sum(octet_length(content)) over (
+         order by seq rows between unbounded preceding and 1 preceding
+       ) as bytes_before
+       from page
+     )
+     select seq, at, type, content, data
+     from sized
+     where coalesce(bytes_before, 0) < ?
+     order by seq`,
+    [buildId, afterSeq, limit, LOG_READ_BYTES_MAX],
   )
   return found.map(toEvent)
 }

@@ -36,8 +36,9 @@ export function createBuildLog({ db, listener }: { db: Db; listener: Listener })
           yield event
           if (event.type === 'status' && TERMINAL.has(event.status)) return
         }
-        if (events.length === 0 && (await isFinished(buildId, seq))) return
-        if (events.length < LOG_READ_ROWS_MAX) await armed
+        if (events.length > 0) continue
+        if (await isFinished(buildId, seq)) return
+        await armed
       }
     } finally {
       off()

@@ -36,6 +36,7 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
   const idleMaxMs = options.idleMaxMs ?? EGRESS_IDLE_MAX_MS
   const connectionsMax = options.connectionsMax ?? EGRESS_CONNECTIONS_MAX
   const dialAny = createDial({ allowAddresses, resolve, ...(ownAddresses ? { ownAddresses } : {}) })
+  /** The guests' sides; each takes its other side with it when it ends. */
   const open = new Set<Socket>()
   const server = http.createServer({ requestTimeout: 0 })
   server.timeout = idleMaxMs
@@ -45,14 +46,8 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
   const dial: Dial = async (host, port) => {
     const dialled = await dialAny(host, port)
     log.info({ host, port, address: dialled.address }, 'egress')
-    track(dialled.socket)
     dialled.socket.setTimeout(idleMaxMs, () => dialled.socket.destroy())
     return dialled
-  }
-
-  function track(socket: Socket): void {
-    open.add(socket)
-    socket.once('close', () => open.delete(socket))
   }
 
   async function tunnel(req: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
@@ -102,14 +97,14 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
       // Otherwise Node answers a guest that has nothing more to say by ending the other direction too.
       socket.allowHalfOpen = true
       socket.on('error', () => {}) // 'close' follows
-      // A tunnel counts twice: the guest's side and the other.
-      if (open.size >= 2 * connectionsMax) {
+      if (open.size >= connectionsMax) {
         const message = 'too many connections at once; try again\n'
         socket.end(rawReply({ status: 503, reason: 'Service Unavailable', message }))
         socket.resume()
         return
       }
-      track(socket)
+      open.add(socket)
+      socket.once('close', () => open.delete(socket))
       server.emit('connection', socket)
     },
     close() {

@@ -54,11 +54,10 @@ function exchange({ req, res, socket, target }: Relay): Promise<IncomingMessage>
     })
     sent.once('response', resolve)
     sent.on('error', reject)
-    sent.once('close', () => req.resume()) // an early answer: the rest of the body is read and dropped
     res.once('close', () => sent.destroy())
-    // Not pipeline(): it would end the guest's connection, and with it such an answer.
     if (res.destroyed) sent.destroy()
-    else req.pipe(sent)
+    // An answer may come before the body is sent; then it counts, not the broken upload.
+    else pipeline(req, sent).catch(() => {})
   })
 }
 

@@ -73,8 +73,9 @@ function createInspector(file: string, { entriesMax }: ArchiveLimits) {
     if (header.name === file) hasFile = true
     if (header.name === '.gitmodules') hasSubmodules = true
     let start = ''
-    body.on('data', (chunk: Buffer) => {
-      if (isSmallFile(header)) start += chunk.toString('latin1')
+    body.on('error', () => {}) // the same one that `extract` has
+    body.on('data', (chunk) => {
+      if (isSmallFile(header)) start += (chunk as Buffer).toString('latin1')
     })
     body.once('end', () => {
       if (start.startsWith(LFS_POINTER)) pointers.push(header.name)
@@ -93,7 +94,7 @@ function createInspector(file: string, { entriesMax }: ArchiveLimits) {
       if (failure) throw failure
     },
     async end(): Promise<void> {
-      extract.end()
+      extract.end(undefined)
       if (!ended.signal.aborted) await once(ended.signal, 'abort')
       if (failure) throw failure
     },

@@ -1,6 +1,5 @@
 // A commit as a source archive: `git archive` as the git user, checked while it streams into the store. The
 // host never extracts it. On any failure nothing is left.
-import type { Readable } from 'node:stream'
 import { AppError, DOCKERFILE_REQUIRED } from '../errors.ts'
 import { ARCHIVE_DEADLINE_MS } from '../limits.ts'
 import type { Objects, StoredObject } from '../objects/objects.ts'
@@ -28,23 +27,24 @@ export async function archiveCommit(options: ArchiveOptions): Promise<Archive> {
   const { git, objects, repoPath, commit, dockerfile, limits } = options
   const abort = new AbortController()
   const signal = AbortSignal.any([abort.signal, AbortSignal.timeout(ARCHIVE_DEADLINE_MS)])
-  const child = git.stream(['-C', repoPath, 'archive', '--format=tar', commit], signal)
+  const { stdout, done } = git.stream(['-C', repoPath, 'archive', '--format=tar', commit], signal)
   const check = createArchiveCheck(dockerfile, limits)
 
   // Whatever is wrong is thrown before the last byte is taken, so that the store keeps nothing.
-  async function* complete(stdout: Readable): AsyncGenerator<Buffer> {
+  async function* complete(): AsyncGenerator<Buffer> {
     yield* check.pass(stdout)
-    const { exitCode, stderr } = await child
+    const { exitCode, stderr } = await done
     if (exitCode !== 0) throw new Error(`git archive ended with ${exitCode}: ${stderr}`)
     if (!check.facts().hasFile) throw leftOut(dockerfile)
   }
 
   try {
-    const source = await objects.write(complete(child.stdout))
+    const source = await objects.write(complete())
     return { source, warnings: check.facts().warnings }
   } finally {
     abort.abort()
-    await child
+    stdout.destroy()
+    await done
   }
 }
 

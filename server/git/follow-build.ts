@@ -1,10 +1,12 @@
 // Streams one build to whoever pushed it: events as lines, queue position, a sign of life in long silences.
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { BuildLog } from '../builds/log.ts'
 import type { Build } from '../builds/schema.ts'
-import { SIDEBAND_HEARTBEAT_MS } from '../limits.ts'
+import { SIDEBAND_HEARTBEAT_MS, SIDEBAND_POSITION_POLL_MS } from '../limits.ts'
 import { createTranscript, type Links } from './transcript.ts'
 
-const POSITION_INTERVAL_MS = 2_000
+/** A build is claimed within milliseconds when a slot is free: its position is then not worth a line. */
+const CLAIM_WAIT_MS = 150
 
 export interface FollowBuildOptions {
   buildId: string
@@ -14,48 +16,56 @@ export interface FollowBuildOptions {
   show(buildId: string): Promise<Build>
   links: Links
   /** Resolves when the lines are taken. */
-  print(lines: string[]): Promise<void>
+  print(lines: readonly string[]): Promise<void>
   signal: AbortSignal
+  heartbeatMs?: number | undefined
 }
 
-/** Ends when the build does, or when nobody reads any more. */
+/** Ends when the build does, or when the signal says that nobody reads any more. */
 export async function followBuild(options: FollowBuildOptions): Promise<void> {
   const { buildId, buildLog, show, links, print, signal } = options
-  const transcript = createTranscript(buildId, links)
-  await print(transcript.opening())
+  const { heartbeatMs = SIDEBAND_HEARTBEAT_MS } = options
+  const transcript = createTranscript({ buildId, links })
   let lastSaid = Date.now()
   let lastPosition: number | undefined
   let isQueued = true
 
-  async function say(lines: string[]): Promise<void> {
+  async function say(lines: readonly string[]): Promise<void> {
     if (lines.length === 0) return
     lastSaid = Date.now()
     await print(lines)
   }
 
   async function tick(): Promise<void> {
-    const position = isQueued ? await options.position(buildId) : undefined
+    const asked = isQueued ? await options.position(buildId) : undefined
+    const position = isQueued ? asked : undefined // it may have left the queue meanwhile
     if (position !== undefined && position !== lastPosition) {
       lastPosition = position
       await say(transcript.position(position))
     }
-    const silentMs = Date.now() - lastSaid
-    if (silentMs >= SIDEBAND_HEARTBEAT_MS) await say(transcript.heartbeat(silentMs, position))
+    if (Date.now() - lastSaid >= heartbeatMs) await say(transcript.heartbeat(position))
   }
 
-  // A tick that fails (database away) is left out; the next one tries again.
-  const timer = setInterval(() => void tick().catch(() => {}), POSITION_INTERVAL_MS)
+  /** One at a time: a slow database must not make them pile up. */
+  async function ticks(stop: AbortSignal): Promise<void> {
+    await sleep(CLAIM_WAIT_MS, undefined, { signal: stop })
+    for (;;) {
+      await tick().catch(() => {}) // the database is away: the next one tries again
+      await sleep(Math.min(SIDEBAND_POSITION_POLL_MS, heartbeatMs), undefined, { signal: stop })
+    }
+  }
+
+  const ended = new AbortController()
+  await say(transcript.opening())
+  const ticking = ticks(ended.signal).catch(() => {}) // ended by the signal
   try {
     for await (const event of buildLog.follow(buildId, 0, signal)) {
       if (event.type === 'status') isQueued = event.status === 'queued'
       await say(transcript.event(event))
-      if (event.type === 'status' && event.status === 'queued') {
-        await new Promise((resolve) => setTimeout(resolve, 150)) // claimed at once, usually
-        await tick()
-      }
     }
-    if (!signal.aborted) await say(transcript.ending(await show(buildId)))
   } finally {
-    clearInterval(timer)
+    ended.abort()
+    await ticking
   }
+  if (!signal.aborted) await say(transcript.ending(await show(buildId)))
 }

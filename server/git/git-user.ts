@@ -1,12 +1,16 @@
 // How the server runs git: as the unprivileged git user, with a clean environment and settings of its own.
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { PassThrough, type Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { fileURLToPath } from 'node:url'
-import { execa, type Options } from 'execa'
+import { execa } from 'execa'
 import { PACK_BYTES_MAX } from '../limits.ts'
 import type { UserIds } from '../setup/users.ts'
 
 const GIT_DEADLINE_MS = 60_000
+const OUTPUT_BYTES_MAX = 4 * 1024 * 1024
+const STDERR_BYTES_MAX = 64 * 1024
 const HOOKS = fileURLToPath(new URL('../../hooks', import.meta.url))
 const HOOK_FILES = ['pre-receive', 'post-receive', 'client.cjs']
 
@@ -21,11 +25,19 @@ export interface GitUserOptions {
   hookSocket: string
 }
 
+export interface GitStream {
+  stdout: Readable
+  /** Never rejects. */
+  done: Promise<{ exitCode?: number | undefined; stderr: string }>
+}
+
 export type GitUser = Awaited<ReturnType<typeof createGitUser>>
 
 export async function createGitUser(options: GitUserOptions) {
   const { setpriv, user, staged } = options
-  const who = user ? [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups'] : []
+  const who = user
+    ? [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups', '--inh-caps=-all']
+    : []
   const prefix = [setpriv, ...who, '--no-new-privs', '--', 'git']
   const env = environment(options)
   await stageHooks(staged)
@@ -44,24 +56,28 @@ export async function createGitUser(options: GitUserOptions) {
         env,
         extendEnv: false,
         timeout: GIT_DEADLINE_MS,
-        maxBuffer: 4 * 1024 * 1024,
+        maxBuffer: OUTPUT_BYTES_MAX,
         cwd: extra.cwd ?? '/',
       })
       return result.stdout
     },
 
-    /** A git command whose output is streamed; the caller ends it by the signal. */
-    stream(args: string[], signal: AbortSignal) {
+    /** A git command whose output is streamed; ended by the signal, or by the reader's leaving. */
+    stream(args: string[], signal: AbortSignal): GitStream {
       const [command = '', ...rest] = prefix
-      const options = {
+      const child = execa(command, [...rest, ...args], {
         env,
         extendEnv: false,
         cwd: '/',
         buffer: { stdout: false, stderr: true },
+        maxBuffer: STDERR_BYTES_MAX,
         cancelSignal: signal,
         reject: false,
-      } as const satisfies Options
-      return execa(command, [...rest, ...args], options)
+      })
+      const stdout = new PassThrough()
+      // At once: execa throws away what nobody reads in the first moment.
+      pipeline(child.stdout, stdout).catch(() => {}) // the reader meets the error on `stdout`
+      return { stdout, done: child }
     },
   }
 }
@@ -78,7 +94,6 @@ function environment({ node, staged, hookSocket }: GitUserOptions): Record<strin
     'receive.autogc': 'false',
     'receive.shallowUpdate': 'true',
     'receive.denyDeleteCurrent': 'ignore', // deletions are decided by pre-receive, with a reason
-    'receive.denyDeletes': 'false',
     'gc.auto': '0',
   }
   const entries = Object.entries(settings)
@@ -89,6 +104,7 @@ function environment({ node, staged, hookSocket }: GitUserOptions): Record<strin
     GIT_CONFIG_NOSYSTEM: '1',
     GIT_CONFIG_GLOBAL: '/dev/null',
     GIT_TERMINAL_PROMPT: '0',
+    GIT_LITERAL_PATHSPECS: '1',
     GIT_CONFIG_COUNT: String(entries.length),
     ...Object.fromEntries(entries.map(([name], i) => [`GIT_CONFIG_KEY_${i}`, name])),
     ...Object.fromEntries(entries.map(([, value], i) => [`GIT_CONFIG_VALUE_${i}`, value])),
@@ -103,9 +119,7 @@ async function stageHooks(staged: string): Promise<void> {
     await chmod(join(staged, dir), 0o755)
   }
   for (const name of HOOK_FILES) {
-    const target = join(staged, 'hooks', name)
-    await writeFile(target, await readFile(join(HOOKS, name)))
-    await chmod(target, 0o755)
+    await stage(join(staged, 'hooks', name), await readFile(join(HOOKS, name)))
   }
 }
 
@@ -118,10 +132,16 @@ async function stageLaunchers(
   const assignments = Object.entries(env).map(([name, value]) => quote(`${name}=${value}`))
   for (const service of ['receive-pack', 'upload-pack']) {
     const command = ['exec env -i', ...assignments, ...prefix.map(quote), service, '"$@"'].join(' ')
-    const target = join(dir, `git-${service}`)
-    await writeFile(target, `#!/bin/sh\n${command}\n`)
-    await chmod(target, 0o755)
+    await stage(join(dir, `git-${service}`), `#!/bin/sh\n${command}\n`)
   }
+}
+
+/** Replaced in one step: a push that is under way may start it at any moment. */
+async function stage(target: string, content: string | Buffer): Promise<void> {
+  const next = `${target}.next`
+  await writeFile(next, content)
+  await chmod(next, 0o755)
+  await rename(next, target)
 }
 
 const quote = (word: string) => `'${word.replaceAll("'", `'\\''`)}'`

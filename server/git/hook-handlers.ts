@@ -5,11 +5,17 @@ import type { Build } from '../builds/schema.ts'
 import { AppError, asError } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Admission } from './admission.ts'
-import { type Classified, classify } from './classify.ts'
+import { BRANCHES, type Classified, classify } from './classify.ts'
+import { errorLines } from './denial.ts'
 import { followBuild } from './follow-build.ts'
 import type { HookCall } from './hook-socket.ts'
 import type { Intake } from './intake.ts'
 import type { HookKind } from './live.ts'
+import { ZERO_OID } from './pkt-line.ts'
+import { DETAIL, STEP } from './transcript-grammar.ts'
+
+const NO_CACHE = 'no-cache'
+const SHA_CHARS_SHOWN = 7
 
 export interface HookHandlersOptions {
   admission: Admission
@@ -19,6 +25,7 @@ export interface HookHandlersOptions {
   show(buildId: string): Promise<Build>
   baseUrl: () => string
   log: Log
+  heartbeatMs?: number
 }
 
 export function createHookHandlers(
@@ -27,6 +34,7 @@ export function createHookHandlers(
   const { admission, intake, log } = options
 
   async function preReceive({ push, refs, print }: HookCall): Promise<number> {
+    await print(receivingLines(push.app.name, refs))
     const refusal = await admission(push, refs)
     if (!refusal) return 0
     await print([`error: ${refusal.reason}`, `hint: ${refusal.hint}`])
@@ -35,72 +43,93 @@ export function createHookHandlers(
 
   async function postReceive(call: HookCall): Promise<number> {
     const { deployBranches } = effectiveSettings(call.push.app.settings)
-    const classified = call.refs.map((update) => classify(update, deployBranches))
-    // Recorded and queued first, all of them; only then is anything followed.
+    const unknown = call.options.filter((option) => option !== NO_CACHE)
+    for (const option of unknown) {
+      await call.print([`warning: push option ${JSON.stringify(option)} is not known; ${NO_CACHE} is`])
+    }
+    // Recorded and queued first, all of them, whether anybody watches or not; only then is one followed.
     const builds: string[] = []
-    for (const moved of classified) {
-      const buildId = await take(call, moved, deployBranches)
+    for (const moved of call.refs.map((update) => classify(update, deployBranches))) {
+      const buildId = await takeIn(call, moved, deployBranches)
       if (buildId) builds.push(buildId)
     }
-    const signal = AbortSignal.any([call.gone, call.push.clientGone])
-    for (const buildId of builds) {
-      if (signal.aborted) break
-      const links = { baseUrl: options.baseUrl() }
-      const { buildLog, position, show } = options
-      await followBuild({ buildId, buildLog, position, show, links, print: call.print, signal })
-    }
+    await follow(call, builds)
     return 0
   }
 
-  async function take(
+  async function takeIn(
     call: HookCall,
     moved: Classified,
     deployBranches: readonly string[],
   ): Promise<string | undefined> {
     const { app, principal } = call.push
-    const { update } = moved
-    const ref = { app, update, pusher: principal.user, source: 'push' as const }
-    if (moved.kind !== 'build') {
-      await intake.record(ref)
-      // The client may be gone already; what counts is recorded.
-      if (moved.kind === 'stored')
-        await call.print(storedLines(moved.branch, deployBranches)).catch(() => {})
-      return undefined
-    }
+    const ref = { app, update: moved.update, pusher: principal.user, source: 'push' as const }
     try {
-      const noCache = call.options.includes('no-cache')
-      const build = await intake.build({ ...ref, noCache })
-      log.info({ buildId: build.id, app: app.name, ref: update.ref }, 'build queued')
+      if (moved.kind !== 'build') {
+        await intake.record(ref)
+        await call.print(storedLines(moved, deployBranches))
+        return undefined
+      }
+      const { build, warnings } = await intake.build({
+        ...ref,
+        noCache: call.options.includes(NO_CACHE),
+      })
+      log.info({ buildId: build.id, app: app.name, ref: moved.update.ref }, 'build queued')
+      await call.print(warnings.map((text) => `warning: ${text}`))
       return build.id
     } catch (error) {
-      await call.print(intakeErrorLines(error)).catch(() => {})
-      if (!(error instanceof AppError)) log.error({ err: asError(error) }, 'intake failed')
+      if (!(error instanceof AppError)) {
+        log.error({ err: asError(error), app: app.name, ref: moved.update.ref }, 'intake failed')
+      }
+      await call.print(intakeErrorLines(error))
       return undefined
+    }
+  }
+
+  async function follow(call: HookCall, builds: readonly string[]): Promise<void> {
+    const { buildLog, position, show, baseUrl, heartbeatMs } = options
+    const { print, stopping } = call
+    const signal = AbortSignal.any([call.gone, call.push.clientGone, stopping])
+    for (const buildId of builds) {
+      if (signal.aborted) break
+      const links = { baseUrl: baseUrl() }
+      await followBuild({ buildId, buildLog, position, show, links, print, signal, heartbeatMs })
+    }
+    if (stopping.aborted) {
+      await print([
+        `warning: the build server stops; ${builds.join(' and ')} goes on when it is back`,
+      ])
     }
   }
 
   return { 'pre-receive': preReceive, 'post-receive': postReceive }
 }
 
-function storedLines(branch: string, deployBranches: readonly string[]): string[] {
-  const deploy = deployBranches[0] ?? 'main'
+function receivingLines(app: string, refs: HookCall['refs']): string[] {
+  return refs
+    .filter(({ newSha }) => newSha !== ZERO_OID)
+    .map(({ ref, newSha }) => {
+      const name = ref.startsWith(BRANCHES) ? ref.slice(BRANCHES.length) : ref
+      return `${STEP}Receiving ${newSha.slice(0, SHA_CHARS_SHOWN)} for ${app} (${name})`
+    })
+}
+
+function storedLines(moved: Classified, deployBranches: readonly string[]): string[] {
+  if (moved.kind === 'tag') return [`${DETAIL}Stored; tags are not built`]
+  if (moved.kind !== 'stored') return []
+  const { branch } = moved
   return [
-    `warning: ${branch} is stored but not built; deploy branches are: ${deployBranches.join(', ')}`,
-    `hint: to build it: git push hypeman ${branch}:${deploy}`,
+    `warning: ${branch} is stored but not built; deploy branches: ${deployBranches.join(', ')}`,
+    `hint: to build it: git push hypeman ${branch}:${deployBranches[0] ?? 'main'}`,
   ]
 }
 
 function intakeErrorLines(error: unknown): string[] {
-  if (!(error instanceof AppError)) {
-    return [
-      'error: the push is stored, but its build could not be queued',
-      'hint: the server tries again within a minute',
-    ]
+  if (error instanceof AppError) {
+    return [...errorLines(error), 'hint: nothing was queued; the branch has moved all the same']
   }
-  const hint = error.hint ? [`hint: ${error.hint}`] : []
   return [
-    `error: ${error.message}`,
-    ...hint,
-    'hint: nothing was queued; the branch has moved all the same',
+    'error: the push is stored, but its build could not be queued',
+    'hint: the server tries again within a minute; there is no need to push again',
   ]
 }

@@ -1,5 +1,6 @@
 // A moved deploy branch becomes a build: checked, archived, and recorded with its push in one transaction.
 // Used by the post-receive hook and by the reconciler; a race between the two queues once.
+import { posix } from 'node:path'
 import { createId } from '@paralleldrive/cuid2'
 import type { Knex } from 'knex'
 import { type App, effectiveSettings } from '../apps/schema.ts'
@@ -157,7 +158,7 @@ export function createIntake(options: IntakeOptions) {
 }
 
 function dockerfileOf(app: App): string {
-  return effectiveSettings(app.settings).dockerfilePath ?? DOCKERFILE_DEFAULT
+  return posix.normalize(effectiveSettings(app.settings).dockerfilePath ?? DOCKERFILE_DEFAULT)
 }
 
 /** Frozen with the build: a later change of the app's settings does not alter it. */

@@ -1,7 +1,7 @@
 // The hosted bare repositories, one per app, owned by the git user.
 import fs from 'node:fs'
 import { chmod, chown, mkdir, rm } from 'node:fs/promises'
-import { join, posix } from 'node:path'
+import { join } from 'node:path'
 import isomorphic from 'isomorphic-git'
 import { exists } from '../setup/cache.ts'
 import type { GitUser } from './git-user.ts'
@@ -39,7 +39,7 @@ export function createRepositories({ root, git }: { root: string; git: GitUser }
 
     /** Whether a file is in a commit. */
     async hasFile(appId: string, commit: string, file: string): Promise<boolean> {
-      const args = ['ls-tree', '-z', '--full-tree', commit, '--', posix.normalize(file)]
+      const args = ['ls-tree', '-z', '--full-tree', commit, '--', file]
       const entries = await git.run(['-C', path(appId), ...args])
       return /^\d+ blob /.test(entries)
     },

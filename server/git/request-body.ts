@@ -10,7 +10,7 @@ import type { ByteSource } from './pkt-line.ts'
 
 /** git itself refuses a pack over its limit, with a better text; this ends what is not even a pack. */
 const BODY_BYTES_MAX = PACK_BYTES_MAX + 16 * 1024 * 1024
-const EMPTY = Buffer.alloc(0)
+const EMPTY: Buffer = Buffer.alloc(0)
 
 export interface GitBody extends ByteSource {
   /** What has not been taken. Throws when the body breaks: client gone, not gzip, over the cap. */

@@ -1,9 +1,8 @@
-// Annotated tags on hosted commits, written by isomorphic-git; the files end up owned by the git user.
-import fs from 'node:fs'
-import { chown } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+// Annotated tags on hosted commits, written by isomorphic-git. The parts of it that look at the tagged commit
+// are left out: they would read whole packs into memory.
 import git from 'isomorphic-git'
 import type { UserIds } from '../setup/users.ts'
+import { createOwnedFs } from './owned-fs.ts'
 
 const TAGGER = { name: 'hypeman', email: 'builds@hypeman.invalid', timezoneOffset: 0 }
 
@@ -13,31 +12,27 @@ export interface TagOptions {
   name: string
   commit: string
   message: string
+  /** Default: now. */
+  when?: Date
+  /** Owner of the repository. */
   user: UserIds | null
 }
 
-/** Does nothing when the tag is there. */
-export async function tagCommit({
-  gitdir,
-  name,
-  commit,
-  message,
-  user,
-}: TagOptions): Promise<void> {
-  const timestamp = Math.floor(Date.now() / 1000)
-  const tagger = { ...TAGGER, timestamp }
+/** Does nothing when the tag is there; throws when it is there for another commit. */
+export async function tagCommit(options: TagOptions): Promise<void> {
+  const { gitdir, name, commit, message, when = new Date(), user } = options
+  const fs = { promises: createOwnedFs(gitdir, user) }
+  const ref = `refs/tags/${name}`
+  const tagger = { ...TAGGER, timestamp: Math.floor(when.getTime() / 1000) }
+  const tag = { object: commit, type: 'commit' as const, tag: name, tagger, message }
   try {
-    await git.annotatedTag({ fs, gitdir, ref: name, object: commit, message, tagger })
+    const value = await git.writeTag({ fs, gitdir, tag })
+    await git.writeRef({ fs, gitdir, ref, value })
   } catch (error) {
     if ((error as { code?: string }).code !== 'AlreadyExistsError') throw error
-  }
-  if (!user) return
-  const ref = join(gitdir, 'refs/tags', name)
-  const oid = await git.resolveRef({ fs, gitdir, ref: `refs/tags/${name}` })
-  const object = join(gitdir, 'objects', oid.slice(0, 2), oid.slice(2))
-  for (const path of [dirname(object), object, dirname(ref), ref]) {
-    await chown(path, user.uid, user.gid).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error // packed in the meantime
-    })
+    const oid = await git.resolveRef({ fs, gitdir, ref })
+    const { tag: present } = await git.readTag({ fs, gitdir, oid })
+    if (present.object === commit) return
+    throw new Error(`the tag ${name} is on ${present.object} already, so it can't be on ${commit}`)
   }
 }

@@ -1,131 +1,140 @@
 // What a person sees while pushing: build events → lines, in the grammar of git-push systems (`----->` for
 // what happens, seven spaces for detail). Pure, apart from remembering what was said.
 import type { Step } from '../../agent/protocol.ts'
-import type { Build, BuildEvent } from '../builds/schema.ts'
+import type { Build, BuildEvent, BuildStatus } from '../builds/schema.ts'
+import { SIDEBAND_TAIL_LINES_MAX } from '../limits.ts'
 import { sanitizeLine } from './sanitize.ts'
-
-const DETAIL = '       '
-const TAIL_LINES = 20
+import { endingLines } from './transcript-ending.ts'
+import { DETAIL, duration, STEP } from './transcript-grammar.ts'
 
 export interface Links {
   /** Public URL of the server. */
   baseUrl: string
 }
 
+export interface TranscriptOptions {
+  buildId: string
+  links: Links
+  /** Milliseconds; for how long something has been going on. */
+  now?: () => number
+}
+
+interface OpenStep {
+  name: string
+  since: number
+  /** Whether its name has been said. */
+  said: boolean
+  tail: string[]
+}
+
+const WAITING: Partial<Record<BuildStatus, string>> = {
+  queued: 'queued',
+  building: 'starting the builder VM',
+  pushing: 'pushing the image',
+}
+
 export type Transcript = ReturnType<typeof createTranscript>
 
-export function createTranscript(buildId: string, { baseUrl }: Links) {
-  const lastLines = new Map<number, string[]>()
-  const open = new Map<number, Step>()
-  let failed: Step | undefined
+export function createTranscript({ buildId, links, now = Date.now }: TranscriptOptions) {
+  const steps = new Map<number, OpenStep>()
+  let waiting = { for: 'queued', since: now() }
+  /** Whose output the lines above belong to. */
+  let current: number | undefined
+  let failedTail: { name: string; lines: readonly string[] } | undefined
 
-  function log(line: string, step: number | undefined): string[] {
-    const clean = sanitizeLine(line)
-    if (step !== undefined) {
-      const tail = lastLines.get(step) ?? []
-      tail.push(clean)
-      if (tail.length > TAIL_LINES) tail.shift()
-      lastLines.set(step, tail)
-    }
-    return [clean === '' ? '' : `${DETAIL}${clean}`]
+  function status(next: BuildStatus): string[] {
+    waiting = { for: WAITING[next] ?? next, since: now() }
+    current = undefined
+    if (next === 'building') return [`${STEP}Starting the builder VM`]
+    if (next === 'pushing') return [`${STEP}Pushing the image`]
+    return []
   }
 
-  function step(step: Step): string[] {
-    const name = sanitizeLine(step.name)
-    if (step.state === 'started') {
-      open.set(step.n, step)
-      return [`-----> ${name}`]
-    }
-    open.delete(step.n)
-    if (step.state === 'cached') return [`-----> ${name} (CACHED)`]
-    if (step.state === 'failed') failed = step
-    const seconds = step.duration_ms === undefined ? '' : ` ${inSeconds(step.duration_ms)}`
-    return [`${DETAIL}${step.state === 'failed' ? 'FAILED' : 'DONE'}${seconds} ${shortName(name)}`]
+  function log(text: string, n: number | undefined): string[] {
+    const line = sanitizeLine(text)
+    const shown = line === '' ? '' : `${DETAIL}${line}`
+    const step = n === undefined ? undefined : steps.get(n)
+    if (n === undefined || !step) return [shown]
+    step.tail.push(line)
+    if (step.tail.length > SIDEBAND_TAIL_LINES_MAX) step.tail.shift()
+    return [...headingOf(n, step), shown]
+  }
+
+  /** Steps run at the same time: when the output changes from one to another, its name is said again. */
+  function headingOf(n: number, step: OpenStep): string[] {
+    if (current === n) return []
+    const again = step.said ? ' (continued)' : ''
+    step.said = true
+    current = n
+    return [`${STEP}${step.name}${again}`]
+  }
+
+  function begin(n: number, name: string): string[] {
+    waiting = { for: 'building', since: now() }
+    const step: OpenStep = { name, since: now(), said: false, tail: [] }
+    steps.set(n, step)
+    // BuildKit's own preparations are short and many; they are named when they end.
+    return name.startsWith('[internal]') ? [] : headingOf(n, step)
+  }
+
+  function end(n: number, event: Step): string[] {
+    const name = sanitizeLine(event.name)
+    const open = steps.get(n)
+    steps.delete(n)
+    waiting = { for: 'building', since: now() }
+    if (event.state === 'failed') failedTail = { name, lines: open?.tail ?? [] }
+    if (event.state === 'cached') return [`${STEP}${name} (CACHED)`]
+    const word = event.state === 'failed' ? 'FAILED' : 'DONE'
+    const time = event.duration_ms === undefined ? '' : ` ${duration(event.duration_ms)}`
+    if (current !== n) return [`${STEP}${name} ${word}${time}`]
+    current = undefined
+    return [`${DETAIL}${word}${time}`]
   }
 
   return {
     opening(): string[] {
+      const url = `${links.baseUrl}/builds/${buildId}`
+      const auth = '-H "Authorization: Bearer $TOKEN"'
       return [
-        `-----> Build ${buildId} queued`,
-        `${DETAIL}Ctrl-C detaches, the build goes on. Follow it again:`,
-        `${DETAIL}curl -N -H "Authorization: Bearer $TOKEN" ${baseUrl}/builds/${buildId}/events?follow=true`,
+        `${STEP}Build ${buildId} queued`,
+        `${DETAIL}Ctrl-C detaches, the build goes on.`,
+        `${DETAIL}Follow again:  curl -N ${auth} '${url}/events?follow=true'`,
+        `${DETAIL}Cancel:        curl -X DELETE ${auth} ${url}`,
       ]
     },
 
     position(position: number): string[] {
-      return [`${DETAIL}queued, position ${position}`]
+      return [`${DETAIL}Queued, position ${position}`]
     },
 
     event(event: BuildEvent): string[] {
       switch (event.type) {
+        case 'status':
+          return status(event.status)
         case 'log':
           return log(event.line, event.step)
         case 'step':
-          return step(event.step)
+          if (event.step.state !== 'started') return end(event.step.n, event.step)
+          return begin(event.step.n, sanitizeLine(event.step.name))
         case 'attempt':
-          return [`-----> Attempt ${event.attempt}: ${sanitizeLine(event.reason)}`]
-        case 'status':
-          if (event.status === 'building') return ['-----> Starting builder VM']
-          return event.status === 'pushing' ? ['-----> Pushing image'] : []
+          steps.clear()
+          current = undefined
+          return [`${STEP}Attempt ${event.attempt}: ${sanitizeLine(event.reason)}`]
       }
     },
 
-    /** Said when nothing else was for a while. */
-    heartbeat(silentMs: number, position: number | undefined): string[] {
-      const running = [...open.values()].at(-1)
-      const what = running ? sanitizeLine(running.name) : 'the builder VM'
-      if (position !== undefined) return [`${DETAIL}still queued, position ${position}`]
-      return [`${DETAIL}… still running: ${what} (${inSeconds(silentMs)} without output)`]
+    /** Said when nothing else was for a while: what is going on, and for how long. */
+    heartbeat(position?: number): string[] {
+      const running = [...steps.values()].at(-1)
+      const since = running?.since ?? waiting.since
+      let what = waiting.for
+      if (running) what = `still running: ${running.name}`
+      else if (position !== undefined) what = `queued, position ${position}`
+      return [`${DETAIL}… ${what} (${duration(now() - since)})`]
     },
 
     ending(build: Build): string[] {
-      if (build.status === 'ready') return readyLines(build)
-      if (build.status === 'cancelled') return [`error: build ${buildId} was cancelled`]
-      const tail = failed ? (lastLines.get(failed.n) ?? []) : []
-      const again =
-        tail.length > 0 ? [`${DETAIL}Last lines of ${shortName(failed?.name ?? '')}:`] : []
-      const lines = tail.map((line) => `${DETAIL}  ${line}`)
-      const error = sanitizeLine(build.error ?? 'unknown reason')
-      return [
-        ...again,
-        ...lines,
-        `error: build ${buildId} failed: ${error} (class ${build.failure_class})`,
-        `hint: ${HINTS[build.failure_class ?? 'infra']}`,
-        'hint: the branch has moved all the same; push a new commit to build again',
-      ]
+      return endingLines(build, failedTail)
     },
   }
-
-  function readyLines(build: Build): string[] {
-    const { phases = {}, duration_ms: total = 0 } = build
-    const parts = (['queue', 'vm', 'build', 'push'] as const).flatMap((name) => {
-      const ms = phases[`${name}_ms`]
-      return ms === undefined ? [] : [`${name} ${inSeconds(ms)}`]
-    })
-    return [
-      `success: build ${buildId} ready in ${inSeconds(total)} (${parts.join(', ')})`,
-      `${DETAIL}image  ${build.image_ref}`,
-      `${DETAIL}digest ${build.image_digest}`,
-      `${DETAIL}tag    builds/${buildId} -> ${build.commit?.slice(0, 10)}`,
-    ]
-  }
-}
-
-const HINTS = {
-  build: 'the Dockerfile or what it runs has to be mended',
-  source: 'the source could not be used as it is',
-  timeout: 'raise policy.timeout_seconds of the app, or make the build faster',
-  oom: 'raise policy.memory_mb of the app, or use less memory',
-  disk: 'the build ran out of disk in its VM; make it write less',
-  registry: 'the registry did not take the image; try again',
-  infra: 'this was not the fault of the source; try again, and tell the operator if it stays',
-  lost: 'the worker was lost; try again',
-} as const
-
-function inSeconds(ms: number): string {
-  return `${(ms / 1000).toFixed(1)}s`
-}
-
-function shortName(name: string): string {
-  return name.length > 60 ? `${name.slice(0, 60)}…` : name
 }

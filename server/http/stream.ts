@@ -17,7 +17,7 @@ export async function writeStream(options: StreamOptions): Promise<void> {
   const { res, chunks, signal, stallMs, idle } = options
   let stall: NodeJS.Timeout | undefined
   const expectProgress = (): void => {
-    
+    stall ??= setTimeout(() => res.destroy(), stallMs)
   }
   const moving = (): void => {
     clearTimeout(stall)

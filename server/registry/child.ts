@@ -26,6 +26,8 @@ export interface RegistryOptions {
 
 export interface RegistryChild {
   socketPath: string
+  /** Of the process that runs now; undefined while there is none. */
+  pid(): number | undefined
   stop(): Promise<void>
 }
 
@@ -45,18 +47,18 @@ export async function startRegistry(options: RegistryOptions): Promise<RegistryC
   const socketPath = join(runDir, 'registry.sock')
   const configFile = join(runDir, 'registry.json')
   await writeFile(configFile, JSON.stringify(settings(dataDir, socketPath)), { mode: 0o600 })
-  const launch = () => launchRegistry(options, configFile, socketPath)
   const stopping = new AbortController()
   const stopped = once(stopping.signal, 'abort').then(() => 'stopped')
-  const first = await launch()
-  const supervised = supervise(first)
+  const launch = () => launchRegistry(options, { configFile, socketPath, signal: stopping.signal })
+  let current: Running | undefined = await launch()
+  const supervised = supervise()
 
-  async function supervise(running: Running): Promise<void> {
-    let current: Running | undefined = running
-    while (true) {
+  async function supervise(): Promise<void> {
+    while (!stopping.signal.aborted) {
       const how = current && (await Promise.race([current.ended, stopped]))
       if (stopping.signal.aborted) break
       if (how) log.error({ how }, 'registry ended; starting it again')
+      current = undefined
       await sleep(RESTART_DELAY_MS, undefined, { signal: stopping.signal }).catch(() => {})
       if (stopping.signal.aborted) break
       current = await launch().catch((error) => {
@@ -65,10 +67,12 @@ export async function startRegistry(options: RegistryOptions): Promise<RegistryC
       })
     }
     if (current) await end(current)
+    current = undefined
   }
 
   return {
     socketPath,
+    pid: () => current?.process.pid,
     /** Idempotent. */
     async stop() {
       stopping.abort()
@@ -96,9 +100,9 @@ function settings(dataDir: string, socketPath: string) {
 
 async function launchRegistry(
   { binary, setpriv, log }: RegistryOptions,
-  configFile: string,
-  socketPath: string,
+  place: { configFile: string; socketPath: string; signal: AbortSignal },
 ): Promise<Running> {
+  const { configFile, socketPath, signal } = place
   await rm(socketPath, { force: true })
   const running = run({ binary, setpriv, log }, configFile)
   let how: string | undefined
@@ -106,7 +110,7 @@ async function launchRegistry(
     how = text
   })
   const deadline = Date.now() + REGISTRY_START_DEADLINE_MS
-  while (how === undefined && Date.now() < deadline) {
+  while (how === undefined && Date.now() < deadline && !signal.aborted) {
     if (await answers(socketPath)) return running
     await sleep(POLL_MS)
   }

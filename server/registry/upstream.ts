@@ -2,6 +2,7 @@
 import http, { type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
 import https from 'node:https'
 import type { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { REGISTRY_IDLE_MAX_MS, REGISTRY_REDIRECTS_MAX } from '../limits.ts'
 
 export type RegistryUpstream =
@@ -71,12 +72,8 @@ function send(
     sent.on('error', reject) // after the reply's head its reader meets the error as well
   })
   if (body === undefined || Buffer.isBuffer(body)) sent.end(body)
-  else {
-    // Not pipeline(): it would end the client's connection, and with it the answer, when the registry
-    // answers before the body is sent. Who gave the signal ends `sent` when the client goes away.
-    body.pipe(sent)
-    sent.once('close', () => body.resume())
-  }
+  // The registry may answer before the body is sent; then its answer counts, not the broken upload.
+  else pipeline(body, sent).catch(() => {})
   return replied
 }
 

@@ -119,7 +119,7 @@ async function tryPlace({ folder, values }: Place): Promise<boolean> {
     for (const [file, value] of values) await writeFile(join(folder, file), value)
     return true
   } catch {
-    await rmdir(folder).catch(() => {})
+    for (const made of [folder, parent]) await rmdir(made).catch(() => {})
     return false
   }
 }

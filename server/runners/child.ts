@@ -36,7 +36,8 @@ export async function startChild(
   child.stdout?.on('data', ring.write)
   child.stderr?.on('data', ring.write)
   const exited = new Promise<ChildExit>((resolve) => {
-    child.once('exit', (code, signal) => resolve({ code, signal }))
+    // `close` comes when its last words have been read as well.
+    child.once('close', (code, signal) => resolve({ code, signal }))
   })
   await new Promise<void>((resolve, reject) => {
     child.once('spawn', resolve)

@@ -54,9 +54,11 @@ export function createApt({ assumeYes }: { assumeYes: boolean }): Apt {
   return apt
 }
 
-/** For a look only: nothing is installed. */
+/** For a look only: nothing is fetched or installed. */
 export const lookOnlyApt: Apt = {
-  async update() {},
+  async update() {
+    throw new SetupError('not set up yet', 'npm run setup')
+  },
   async has() {
     return false
   },

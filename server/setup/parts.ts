@@ -1,8 +1,8 @@
 // All parts the server needs beyond npm: found, installed or built once. The fast path is a few stats.
 import { basename, dirname, join } from 'node:path'
 import { execa } from 'execa'
-import { type Cache, createCache, exists, SetupError } from './cache.ts'
-import { type Apt, createApt } from './debian.ts'
+import { type Cache, createCache, exists, readOnlyCache, SetupError } from './cache.ts'
+import { type Apt, createApt, lookOnlyApt } from './debian.ts'
 import { setupEnv } from './env.ts'
 import { builderImage } from './parts/builder-image.ts'
 import { BUILDKIT_VERSION, buildkit } from './parts/buildkit.ts'
@@ -16,14 +16,21 @@ import { reachable } from './reachable.ts'
 import { ensureTools, type Tools } from './tools.ts'
 
 /** Throws SetupError with the command that repairs. */
-export async function ensureParts(): Promise<Parts> {
-  const { cacheDir, assumeYes, baseInitramfs } = setupEnv()
-  const cache = createCache(cacheDir)
-  const apt = createApt({ assumeYes })
+export function ensureParts(): Promise<Parts> {
+  const { cacheDir, assumeYes } = setupEnv()
+  return collect(createCache(cacheDir), createApt({ assumeYes }))
+}
+
+/** The same without installing or building anything: throws SetupError for the first part that is missing. */
+export function findParts(): Promise<Parts> {
+  return collect(readOnlyCache(setupEnv().cacheDir), lookOnlyApt)
+}
+
+async function collect(cache: Cache, apt: Apt): Promise<Parts> {
   const tools = await ensureTools(apt)
   const qemu = tools['qemu-system-x86_64']
   return {
-    cacheDir,
+    cacheDir: cache.dir,
     qemu,
     qemuVersion: await qemuVersion(qemu),
     umoci: tools.umoci,
@@ -33,7 +40,7 @@ export async function ensureParts(): Promise<Parts> {
     setpriv: tools.setpriv,
     postgresBin: await postgresBin(),
     ...(await registryParts(cache, apt)),
-    ...(await guestParts(cache, apt, tools, baseInitramfs)),
+    ...(await guestParts(cache, apt, tools)),
     ...(await builderParts(cache, apt, tools)),
   }
 }
@@ -43,10 +50,10 @@ async function registryParts(cache: Cache, apt: Apt) {
   return { registry: join(dir, 'registry'), registryVersion: DISTRIBUTION_VERSION }
 }
 
-async function guestParts(cache: Cache, apt: Apt, tools: Tools, baseInitramfs?: string) {
+async function guestParts(cache: Cache, apt: Apt, tools: Tools) {
   const vsock = await vsockDevice(cache, apt)
   const guest = await kernel(cache, apt)
-  const first = await firstDisk(baseInitramfs, () => initramfs(cache, guest, tools))
+  const first = await firstDisk(setupEnv().baseInitramfs, () => initramfs(cache, guest, tools))
   return {
     vhostDeviceVsock: await reachable(vsock, 'vsock-device'),
     kernel: await reachable(guest.image, `kernel-${guest.version}`),
@@ -73,7 +80,7 @@ async function builderParts(cache: Cache, apt: Apt, tools: Tools) {
   }
 }
 
-export async function qemuVersion(qemu: string): Promise<string> {
+async function qemuVersion(qemu: string): Promise<string> {
   const { stdout } = await execa(qemu, ['--version'])
   return /version (\S+)/.exec(stdout)?.[1] ?? 'unknown'
 }

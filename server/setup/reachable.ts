@@ -1,7 +1,8 @@
 // Parts that unprivileged users execute or read must lie where those users can walk to. When the cache is
 // below a closed folder (root's home), such parts are linked into a system cache folder.
-import { stat } from 'node:fs/promises'
+import { stat, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { exists } from './cache.ts'
 import { isRoot } from './debian.ts'
 import { isReachable, stageFile, stageTree } from './stage.ts'
 
@@ -11,8 +12,13 @@ const SYSTEM_CACHE = '/var/cache/hypeman'
 export async function reachable(path: string, key: string): Promise<string> {
   if (!isRoot() || (await isOpen(path))) return path
   const target = join(SYSTEM_CACHE, key, basename(path))
-  const isFolder = (await stat(path)).isDirectory()
-  return isFolder ? stageTree(path, target) : stageFile(path, target)
+  if (!(await stat(path)).isDirectory()) return stageFile(path, target)
+  // A thousand files are not looked at again: what has the same key is the same.
+  const complete = `${target}.complete`
+  if (await exists(complete)) return target
+  await stageTree(path, target)
+  await writeFile(complete, '')
+  return target
 }
 
 async function isOpen(path: string): Promise<boolean> {

@@ -1,5 +1,6 @@
 // Puts files where unprivileged users can reach them: the clone and the cache may lie below a closed folder
 // such as root's home. Hard links where the file system allows, else copies; a second call does nothing.
+import { randomUUID } from 'node:crypto'
 import {
   chmod,
   copyFile,
@@ -62,8 +63,7 @@ async function stageLink(from: string, to: string): Promise<void> {
 
 /** Never half there, also when two processes stage the same file at once. */
 async function replace(target: string, make: (temporary: string) => Promise<void>): Promise<void> {
-  const temporary = `${target}.${process.pid}.tmp`
-  await rm(temporary, { force: true })
+  const temporary = `${target}.${randomUUID()}.tmp`
   try {
     await make(temporary)
     await rename(temporary, target)

@@ -95,6 +95,17 @@ test('NUL and other odd bytes of a build cannot break the log', async (t) => {
   assert.equal(step?.type === 'step' && step.step.name, 'RUN ab')
 })
 
+test('a page of long lines is bounded in bytes, and nothing is skipped', async (t) => {
+  const { db, listener } = await givenDatabase(t)
+  const { id } = await givenBuild(db)
+  const line = 'x'.repeat(300_000)
+  for (let i = 0; i < 8; i += 1) await appendEvents(db, id, [{ type: 'log', line }])
+  assert.ok((await readEvents(db, id, 0, 1000)).length < 6)
+  await transition(db, { id, from: ['queued'], to: 'cancelled', set: endColumns(db) })
+  const events = await collect(createBuildLog({ db, listener }).follow(id, 0, never))
+  assert.equal(events.length, 10)
+})
+
 test('a log over its cap keeps head and tail and names the cut', async (t) => {
   const { db } = await givenDatabase(t)
   const { id } = await givenBuild(db)

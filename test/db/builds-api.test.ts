@@ -183,7 +183,9 @@ test('a queued build is cancelled at once, twice is fine, and a finished one is 
   assert.equal((await bodyOf(refused)).code, 'conflict')
 })
 
-test('following shows status, lines, steps and attempts as they come and ends with the build', async (t) => {
+test('following shows status, lines, steps and attempts as they come and ends with the build', {
+  timeout: 20_000,
+}, async (t) => {
   const api = await givenApi(t)
   const { db } = api
   const { id } = await givenBuild(db)
@@ -277,7 +279,9 @@ test('who asks for text/plain gets the plain log, of any length', async (t) => {
   await followed.body?.cancel()
 })
 
-test('a queued build that is followed is kept alive by heartbeats', async (t) => {
+test('a queued build that is followed is kept alive by heartbeats', {
+  timeout: 20_000,
+}, async (t) => {
   const api = await givenApi(t, { sseOptions: { heartbeatMs: 50 } })
   const { id } = await givenBuild(api.db)
   const reply = await api.call(`/builds/${id}/events?follow=true`)

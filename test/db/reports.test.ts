@@ -173,20 +173,24 @@ test('without days it covers the last 30, today included, and may start or end a
 
 test('days are UTC days whatever time zone the database session has, also where clocks change', async (t) => {
   const { call, db } = await givenHistory(t)
-  const {
-    rows: [{ name }],
-  } = await db.raw('select current_database() as name')
-  await db.raw(`alter database ${name} set timezone to 'America/New_York'`)
-  // Connections take it over when they are made.
-  await db.destroy()
-  db.initialize()
-  const zone = await db.raw('show timezone')
-  assert.equal(zone.rows[0].TimeZone, 'America/New_York')
-  const report = await bodyOf(await call('/reports/builds?from=2026-03-01&to=2026-03-10&app=web'))
-  assert.deepEqual(
-    report.buckets.map((bucket: { builds: number }) => bucket.builds),
-    [4, 0, 3, 1, 0, 0, 0, 0, 0, 0],
-  )
+  const current = await db.raw('select current_database() as name')
+  // East and west of UTC; both change their clocks within the days asked for.
+  for (const zone of ['Pacific/Auckland', 'America/New_York']) {
+    await db.raw(`alter database ${current.rows[0].name} set timezone to '${zone}'`)
+    // Connections take it over when they are made.
+    await db.destroy()
+    db.initialize()
+    const shown = await db.raw('show timezone')
+    assert.equal(shown.rows[0].TimeZone, zone)
+    const days = async (range: string) => {
+      const report = await bodyOf(await call(`/reports/builds?${range}&app=web`))
+      return report.buckets.map((bucket: { builds: number }) => bucket.builds)
+    }
+    assert.deepEqual(await days(RANGE), [4, 0, 3], zone)
+    assert.deepEqual(await days('from=2026-02-28&to=2026-03-04'), [1, 4, 0, 3, 1], zone)
+    const spring = await days('from=2026-03-04&to=2026-04-10')
+    assert.deepEqual([spring.length, spring[0]], [38, 1], zone)
+  }
 })
 
 test('days that are none, the wrong way round or too many are refused with the reason', async (t) => {

@@ -22,7 +22,7 @@ test('Ctrl-C detaches: the build finishes and its log is complete', async (t) =>
   const repo = await givenApp(t, server, token, 'hello', 'hello')
   const push = repo.startPush('hypeman', 'main')
   await push.line(/Builder VM ready/)
-  push.child.kill('SIGINT')
+  push.interrupt()
   await push.done
   const { id } = await onlyBuild(server, token, 'hello')
   const events = await followEvents(server, id, token)
@@ -76,7 +76,7 @@ test('a server killed between the ref’s move and its intake queues the build a
   assert.equal(rows[0]?.count, 0)
   await server.kill('SIGKILL')
   await writeFile(hook, original)
-  push.child.kill('SIGKILL')
+  push.interrupt('SIGKILL')
   await Promise.race([once(push.child, 'close'), sleep(5000)])
 
   await server.restart()

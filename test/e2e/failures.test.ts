@@ -19,12 +19,14 @@ test('a timeout and an out-of-memory RUN are told apart', async (t) => {
     hungry.push('hypeman', 'main'),
   ])
 
-  const timedOut = await server.build(late.buildId!, token)
+  assert.ok(late.buildId, late.text)
+  const timedOut = await server.build(late.buildId, token)
   assert.equal(timedOut.status, 'failed')
   assert.equal(timedOut.failure_class, 'timeout')
   assert.match(timedOut.error ?? '', /30 s/)
   assert.match(late.text, /class timeout/)
 
+  assert.ok(greedy.buildId, greedy.text + server.logged())
   const outOfMemory = await server.build(greedy.buildId!, token)
   assert.equal(outOfMemory.failure_class, 'oom', outOfMemory.error)
   assert.match(greedy.text, /hint: .*memory_mb/)

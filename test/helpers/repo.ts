@@ -37,6 +37,8 @@ export interface RunningPush {
   child: ChildProcess
   lines: PushedLine[]
   done: Promise<PushResult>
+  /** Ctrl-C, as a terminal sends it: to git and its helpers alike. */
+  interrupt(signal?: NodeJS.Signals): void
   /** Resolves with the first line that matches, also one that came before. */
   line(pattern: RegExp): Promise<PushedLine>
 }
@@ -67,6 +69,7 @@ export async function makeRepo(dir: string, fixture?: string): Promise<Repo> {
       cwd: dir,
       env: { ...process.env, ...CLEAN },
       stdio: ['ignore', 'ignore', 'pipe'],
+      detached: true,
     })
     return watch(child)
   }
@@ -123,6 +126,9 @@ function watch(child: ChildProcess): RunningPush {
     child,
     lines,
     done,
+    interrupt(signal = 'SIGINT') {
+      if (child.pid) process.kill(-child.pid, signal)
+    },
     line(pattern) {
       const known = lines.find(({ text }) => pattern.test(text))
       if (known) return Promise.resolve(known)

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 
-const FLAGS = ['--include=dev', '--include=optional', '--no-audit', '--no-fund', '--loglevel=warn']
+const FLAGS = ['--include=dev', '--include=optional', '--ignore-scripts', '--no-audit', '--no-fund']
 
 export async function ensureNodeModules(root) {
   const wanted = packagesOf(join(root, 'package-lock.json'))
@@ -16,7 +16,10 @@ export async function ensureNodeModules(root) {
   const [command, ...first] = npmCommand()
   // Its stdout goes to our stderr: stdout belongs to the verb.
   const stdio = ['inherit', 2, 2]
-  const { status, error } = spawnSync(command, [...first, 'ci', ...FLAGS], { cwd: root, stdio })
+  const { status, error } = spawnSync(command, [...first, 'ci', ...FLAGS, '--loglevel=error'], {
+    cwd: root,
+    stdio,
+  })
   if (status !== 0) {
     const how = error ? error.message : `exit code ${status}`
     throw new Error(`npm ci failed (${how}), see above.\nTo repair: cd ${root} && npm ci`)

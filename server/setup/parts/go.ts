@@ -56,12 +56,13 @@ async function build(cache: Cache, apt: Apt, program: GoProgram, into: string): 
   await rm(work, { recursive: true })
 }
 
-interface Go {
+export interface Go {
   path: string
   env: Record<string, string>
 }
 
-async function findGo(cache: Cache, apt: Apt): Promise<Go> {
+/** A Go that can build modules which ask for newer tool chains, and the environment it needs. */
+export async function findGo(cache: Cache, apt: Apt): Promise<Go> {
   const found = await which('go')
   if (found && (await minorOf(found)) >= GO_MINOR_MIN) return { path: found, env: {} }
   const dir = await cache.part({

@@ -18,7 +18,9 @@ export async function postgresBin(): Promise<string> {
   }
   // npm may have skipped the package's own post-install step, which makes its symbolic links.
   const link = join(dir, 'native/lib/libpq.so.5')
-  if (!(await exists(link))) await execa('node', ['scripts/hydrate-symlinks.js'], { cwd: dir })
+  if (!(await exists(link))) {
+    await execa(process.execPath, ['scripts/hydrate-symlinks.js'], { cwd: dir, timeout: 60_000 })
+  }
   const text = await readFile(join(dir, 'package.json'), 'utf8')
   const { version } = JSON.parse(text) as { version: string }
   return join(await reachable(join(dir, 'native'), `postgres-${version}`), 'bin')

@@ -22,9 +22,12 @@ function valuesOf(args: readonly string[], flag: string): string[] {
 }
 
 test('the image is pushed by digest to the repository of the build and nowhere else', () => {
-  assert.deepEqual(valuesOf(argsFor(), '--output'), [
-    'type=image,name=localhost:5000/builds/b1,push=true,push-by-digest=true,oci-mediatypes=true',
-  ])
+  const [output, ...others] = valuesOf(argsFor(), '--output')
+  assert.match(
+    output ?? '',
+    /^type=image,name=localhost:5000\/builds\/b1,push=true,push-by-digest=true,/,
+  )
+  assert.deepEqual(others, [])
 })
 
 test('a syntax line is ignored and an isolated build has no network', () => {

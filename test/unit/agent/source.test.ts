@@ -12,10 +12,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { type TestContext, test } from 'node:test'
-import { type Headers, pack } from 'tar-stream'
+import { type Header, pack } from 'tar-stream'
 import { unpackSource } from '../../../agent/source.ts'
 
-type Entry = Headers & { body?: string }
+type Entry = Partial<Header> & { name: string } & { body?: string }
 
 async function unpacked(t: TestContext, entries: readonly Entry[], padding = 0) {
   const folder = mkdtempSync(join(tmpdir(), 'source-'))

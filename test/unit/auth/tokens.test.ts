@@ -95,7 +95,7 @@ for (const [what, overrides] of Object.entries({
   'another audience': { aud: 'hypeman-registry' },
   'another issuer': { iss: 'somebody' },
   'another type': { typ: 'JWT' },
-  'another algorithm of the same family': { alg: 'HS512', key: new Uint8Array(64) },
+  'another algorithm of the same family': { alg: 'HS512' },
   'no expiry': { exp: null },
   'no id': { jti: null },
   'a tenant that is none': { claims: { tenant: '../acme' } },

@@ -15,6 +15,9 @@ import {
 } from '../../../server/http/sse.ts'
 import { givenHttp } from '../../helpers/http.ts'
 
+// What is tested here hangs when it fails.
+const LIMIT = { timeout: 20_000 }
+
 type Source = (signal: AbortSignal) => AsyncIterable<{ id: number; data: object }>
 
 function given(t: TestContext, source: Source, options: SseOptions = {}) {
@@ -50,26 +53,30 @@ async function* until(signal: AbortSignal): AsyncGenerator<never> {
   yield* []
 }
 
-test('frames carry their number and one line of JSON, with the headers proxies need', async (t) => {
-  const { call } = await given(t, async function* () {
-    yield { id: 1, data: { type: 'log', content: 'a\nb\r\u2028 ü🦊' } }
-    yield { id: 7, data: { type: 'status', status: 'ready' } }
-  })
-  const reply = await call('/stream')
-  assert.equal(reply.headers.get('content-type'), 'text/event-stream')
-  assert.equal(reply.headers.get('cache-control'), 'no-cache')
-  assert.equal(reply.headers.get('connection'), 'keep-alive')
-  assert.equal(reply.headers.get('x-accel-buffering'), 'no')
-  const [one, two, end, ...rest] = (await reply.text()).split('\n\n')
-  const [id, data] = one!.split('\n')
-  assert.equal(id, 'id: 1')
-  assert.equal(JSON.parse(data!.slice('data: '.length)).content, 'a\nb\r\u2028 ü🦊')
-  assert.equal(two, 'id: 7\ndata: {"type":"status","status":"ready"}')
-  assert.equal(end, '')
-  assert.deepEqual(rest, [])
-})
+test(
+  'frames carry their number and one line of JSON, with the headers proxies need',
+  LIMIT,
+  async (t) => {
+    const { call } = await given(t, async function* () {
+      yield { id: 1, data: { type: 'log', content: 'a\nb\r\u2028 ü🦊' } }
+      yield { id: 7, data: { type: 'status', status: 'ready' } }
+    })
+    const reply = await call('/stream')
+    assert.equal(reply.headers.get('content-type'), 'text/event-stream')
+    assert.equal(reply.headers.get('cache-control'), 'no-cache')
+    assert.equal(reply.headers.get('connection'), 'keep-alive')
+    assert.equal(reply.headers.get('x-accel-buffering'), 'no')
+    const [one, two, end, ...rest] = (await reply.text()).split('\n\n')
+    const [id, data] = one!.split('\n')
+    assert.equal(id, 'id: 1')
+    assert.equal(JSON.parse(data!.slice('data: '.length)).content, 'a\nb\r\u2028 ü🦊')
+    assert.equal(two, 'id: 7\ndata: {"type":"status","status":"ready"}')
+    assert.equal(end, '')
+    assert.deepEqual(rest, [])
+  },
+)
 
-test('a character split across packets arrives whole, however long the line', async (t) => {
+test('a character split across packets arrives whole, however long the line', LIMIT, async (t) => {
   const line = '€ü🦊'.repeat(40_000)
   const { call } = await given(t, async function* () {
     for (let id = 1; id <= 5; id += 1) yield { id, data: { content: line } }
@@ -81,68 +88,81 @@ test('a character split across packets arrives whole, however long the line', as
   }
 })
 
-test('the first bytes leave before the first event, and silence is filled with heartbeats without a number', async (t) => {
-  const { call } = await given(t, until, { heartbeatMs: 30 })
-  const abort = new AbortController()
-  const reply = await call('/stream', { signal: abort.signal })
-  assert.equal(reply.status, 200)
-  const reader = reply.body!.getReader()
-  let text = ''
-  while (text.split('\n\n').length < 4) text += Buffer.from((await reader.read()).value!).toString()
-  for (const frame of text.split('\n\n').slice(0, 3)) {
-    const { type, timestamp } = JSON.parse(frame.slice('data: '.length))
-    assert.equal(type, 'heartbeat')
-    assert.ok(Math.abs(Date.parse(timestamp) - Date.now()) < 5000)
-  }
-  abort.abort()
-})
+test(
+  'the first bytes leave before the first event, and silence is filled with heartbeats without a number',
+  LIMIT,
+  async (t) => {
+    const { call } = await given(t, until, { heartbeatMs: 30 })
+    const abort = new AbortController()
+    const reply = await call('/stream', { signal: abort.signal })
+    assert.equal(reply.status, 200)
+    const reader = reply.body!.getReader()
+    let text = ''
+    while (text.split('\n\n').length < 4)
+      text += Buffer.from((await reader.read()).value!).toString()
+    for (const frame of text.split('\n\n').slice(0, 3)) {
+      const { type, timestamp } = JSON.parse(frame.slice('data: '.length))
+      assert.equal(type, 'heartbeat')
+      assert.ok(Math.abs(Date.parse(timestamp) - Date.now()) < 5000)
+    }
+    abort.abort()
+  },
+)
 
-test('a reader that stops reading costs bounded memory and is dropped; what fed it ends', async (t) => {
-  let produced = 0
-  let ended = false
-  const frame = { content: 'x'.repeat(10_000) }
-  const { http, url } = await given(
-    t,
-    async function* () {
-      try {
-        for (let id = 1; ; id += 1) {
-          produced = id
-          yield { id, data: frame }
+test(
+  'a reader that stops reading costs bounded memory and is dropped; what fed it ends',
+  LIMIT,
+  async (t) => {
+    let produced = 0
+    let ended = false
+    const frame = { content: 'x'.repeat(10_000) }
+    const { http, url } = await given(
+      t,
+      async function* () {
+        try {
+          for (let id = 1; ; id += 1) {
+            produced = id
+            yield { id, data: frame }
+          }
+        } finally {
+          ended = true
         }
-      } finally {
-        ended = true
-      }
-    },
-    { stallMs: 400, heartbeatMs: 20 },
-  )
-  let buffered = 0
-  http.server.on('request', (_req, res) => {
-    const look = setInterval(() => {
-      buffered = Math.max(buffered, res.writableLength)
-    }, 5)
-    res.once('close', () => clearInterval(look))
-  })
-  const socket = rawClient(t, url)
-  socket.pause()
-  await sleep(300)
-  const stuckAt = produced
-  assert.equal(ended, false)
-  await sleep(50)
-  assert.equal(produced, stuckAt, 'nothing is read from the source for a reader that does not read')
-  assert.ok(buffered < 100_000, `${buffered} bytes buffered`)
-  for (let i = 0; i < 40 && !ended; i += 1) await sleep(50)
-  assert.equal(ended, true)
-  // Without the pause everything the kernel held arrives, then the cut: no clean end of the answer.
-  let tail = ''
-  socket.on('data', (chunk) => {
-    tail = chunk.subarray(-5).toString()
-  })
-  socket.resume()
-  await once(socket, 'close')
-  assert.notEqual(tail, '0\r\n\r\n')
-})
+      },
+      { stallMs: 400, heartbeatMs: 20 },
+    )
+    let buffered = 0
+    http.server.on('request', (_req, res) => {
+      const look = setInterval(() => {
+        buffered = Math.max(buffered, res.writableLength)
+      }, 5)
+      res.once('close', () => clearInterval(look))
+    })
+    const socket = rawClient(t, url)
+    socket.pause()
+    await sleep(300)
+    const stuckAt = produced
+    assert.equal(ended, false)
+    await sleep(50)
+    assert.equal(
+      produced,
+      stuckAt,
+      'nothing is read from the source for a reader that does not read',
+    )
+    assert.ok(buffered < 100_000, `${buffered} bytes buffered`)
+    for (let i = 0; i < 40 && !ended; i += 1) await sleep(50)
+    assert.equal(ended, true)
+    // Without the pause everything the kernel held arrives, then the cut: no clean end of the answer.
+    let tail = ''
+    socket.on('data', (chunk) => {
+      tail = chunk.subarray(-5).toString()
+    })
+    socket.resume()
+    await once(socket, 'close')
+    assert.notEqual(tail, '0\r\n\r\n')
+  },
+)
 
-test('a slow reader that keeps reading is not dropped', async (t) => {
+test('a slow reader that keeps reading is not dropped', LIMIT, async (t) => {
   const { url } = await given(
     t,
     async function* () {
@@ -167,22 +187,26 @@ test('a slow reader that keeps reading is not dropped', async (t) => {
   assert.ok(bytes > 300 * 50_000)
 })
 
-test('a reader that has everything but does not take the end is dropped as well', async (t) => {
-  const { http, url } = await given(
-    t,
-    async function* () {
-      yield { id: 1, data: { content: 'x'.repeat(20_000_000) } }
-    },
-    { stallMs: 100 },
-  )
-  const closed = new Promise((resolve) => {
-    http.server.on('request', (_req, res) => res.once('close', resolve))
-  })
-  rawClient(t, url).pause()
-  await closed
-})
+test(
+  'a reader that has everything but does not take the end is dropped as well',
+  LIMIT,
+  async (t) => {
+    const { http, url } = await given(
+      t,
+      async function* () {
+        yield { id: 1, data: { content: 'x'.repeat(20_000_000) } }
+      },
+      { stallMs: 100 },
+    )
+    const closed = new Promise((resolve) => {
+      http.server.on('request', (_req, res) => res.once('close', resolve))
+    })
+    rawClient(t, url).pause()
+    await closed
+  },
+)
 
-test('when the reader leaves, what feeds it ends at once', async (t) => {
+test('when the reader leaves, what feeds it ends at once', LIMIT, async (t) => {
   let ended: (value: unknown) => void = () => {}
   const end = new Promise((resolve) => {
     ended = resolve
@@ -201,7 +225,7 @@ test('when the reader leaves, what feeds it ends at once', async (t) => {
   await end
 })
 
-test('a source that fails cuts the connection instead of pretending an end', async (t) => {
+test('a source that fails cuts the connection instead of pretending an end', LIMIT, async (t) => {
   const { call } = await given(t, async function* () {
     yield { id: 1, data: {} }
     await sleep(50)
@@ -212,7 +236,7 @@ test('a source that fails cuts the connection instead of pretending an end', asy
   await assert.rejects(reply.text())
 })
 
-test('stopping the server ends open streams', async (t) => {
+test('stopping the server ends open streams', LIMIT, async (t) => {
   const { http, call } = await given(t, until, { heartbeatMs: 10 })
   const reply = await call('/stream')
   const startedAt = Date.now()
@@ -221,7 +245,7 @@ test('stopping the server ends open streams', async (t) => {
   await assert.rejects(reply.text())
 })
 
-test('HEAD gets the headers and no stream', async (t) => {
+test('HEAD gets the headers and no stream', LIMIT, async (t) => {
   const { call } = await given(t, until)
   const reply = await call('/stream', { method: 'HEAD' })
   assert.equal(reply.headers.get('content-type'), 'text/event-stream')

@@ -1,0 +1,49 @@
+// `npm run doctor`: every part with its version, where it is and whether it can be used; whether a guest
+// boots; which hardening holds. It installs and builds nothing.
+import { readOnlyCache } from './cache.ts'
+import { hardeningLooks } from './doctor/hardening-looks.ts'
+import { type Look, rowOf } from './doctor/look.ts'
+import { partLooks } from './doctor/part-looks.ts'
+import { isHealthy, type Row, renderTable, type Section } from './doctor/table.ts'
+import { setupEnv } from './env.ts'
+import { type MicroVmProbe, probeMicroVm } from './microvm-probe.ts'
+import { findParts } from './parts.ts'
+import { findUsers } from './users.ts'
+
+/** Prints the table; sets the exit code to 1 when something is not usable without which no build runs. */
+export async function runDoctor({ dataDir }: { dataDir: string }): Promise<void> {
+  const { cacheDir, baseInitramfs } = setupEnv()
+  const parts = await rowsOf(partLooks(readOnlyCache(cacheDir), baseInitramfs))
+  const probe = await probeRow()
+  const hardening = await rowsOf(hardeningLooks({ dataDir, probe: probe.result }))
+  const sections: Section[] = [
+    { title: `Parts (cache: ${cacheDir})`, rows: parts },
+    { title: 'MicroVM', rows: [probe.row] },
+    { title: 'Hardening', rows: hardening },
+  ]
+  process.stdout.write(`${renderTable(sections)}\n`)
+  if (!isHealthy(sections)) process.exitCode = 1
+}
+
+const rowsOf = (looks: Look[]): Promise<Row[]> => Promise.all(looks.map(rowOf))
+
+async function probeRow(): Promise<{ row: Row; result: MicroVmProbe | undefined }> {
+  let result: MicroVmProbe | undefined
+  const row = await rowOf({
+    name: 'guest boots',
+    isNeeded: true,
+    repair: 'npm run setup && npm run doctor',
+    async look() {
+      const { vm } = await findUsers()
+      const parts = await findParts()
+      result = await probeMicroVm({ parts, user: vm })
+      if (!result.accel) throw new Error(result.reasons.join('; '))
+      return {
+        version: result.accel,
+        from: `QEMU ${parts.qemuVersion}, ${parts.kernelVersion}`,
+        notes: [`init reached after ${result.bootMs} ms`, ...result.reasons],
+      }
+    },
+  })
+  return { row, result }
+}

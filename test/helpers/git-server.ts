@@ -1,0 +1,241 @@
+// The git half of the server, listening: real git, hooks, database and object store; builds stay rows, which
+// a test moves on as a worker would.
+import { chmod, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { App } from '../../server/apps/schema.ts'
+import { type Apps, createApps } from '../../server/apps/service.ts'
+import { createAuthenticate } from '../../server/auth/authenticate.ts'
+import { type ApiTokenRequest, createTokens } from '../../server/auth/tokens.ts'
+import { appendEvents, type NewEvent } from '../../server/builds/event-store.ts'
+import { createBuildLog } from '../../server/builds/log.ts'
+import type { BuildStatus } from '../../server/builds/schema.ts'
+import { toPublic } from '../../server/builds/service.ts'
+import { type BuildRow, createBuildStore, toBuild } from '../../server/builds/store.ts'
+import { endColumns, transition } from '../../server/builds/transitions.ts'
+import { prependPath } from '../../server/config.ts'
+import type { Db } from '../../server/db/pool.ts'
+import { createAdmission } from '../../server/git/admission.ts'
+import type { ArchiveLimits } from '../../server/git/archive-check.ts'
+import { createGitUser, type GitUser } from '../../server/git/git-user.ts'
+import { createHookHandlers } from '../../server/git/hook-handlers.ts'
+import { createHookSocket, type HookSocket } from '../../server/git/hook-socket.ts'
+import { createGitHttp } from '../../server/git/http.ts'
+import { createIntake, type Intake } from '../../server/git/intake.ts'
+import { createLivePushes, type LivePushes } from '../../server/git/live.ts'
+import { createReconciler, type Reconciler } from '../../server/git/reconcile.ts'
+import { createRepositories, type Repositories } from '../../server/git/repositories.ts'
+import { createHttp } from '../../server/http/app.ts'
+import { createLocalObjects } from '../../server/objects/objects.ts'
+import { reachable } from '../../server/setup/reachable.ts'
+import { ensureUsers, type UserIds } from '../../server/setup/users.ts'
+import type { Log } from '../../server/telemetry/log.ts'
+import { givenDatabase, silent } from './database.ts'
+import { testParts } from './parts.ts'
+import { givenRepo, type Repo, remoteUrl } from './repo.ts'
+
+const REGISTRY = 'registry.test:8083'
+const WAIT_MS = 10_000
+
+export interface GitServerOptions {
+  archiveLimits?: ArchiveLimits
+  freeBytesMin?: number
+  heartbeatMs?: number
+  idleMaxMs?: number
+  log?: Log
+}
+
+export interface GitServer {
+  url: string
+  root: string
+  hookSocketPath: string
+  user: UserIds | null
+  db: Db
+  apps: Apps
+  git: GitUser
+  repositories: Repositories
+  live: LivePushes
+  intake: Intake
+  reconciler: Reconciler
+  hooks: HookSocket
+  token(request?: Partial<ApiTokenRequest>): Promise<string>
+  /** A client's repository with a Dockerfile on main and the remote `hypeman` set. */
+  givenClient(t: TestContext, app: string, request?: Partial<ApiTokenRequest>): Promise<Repo>
+  app(name: string, tenant?: string): Promise<App>
+  builds(): Promise<BuildRow[]>
+  /** Resolves when there is a build of this status. */
+  untilBuild(status?: BuildStatus): Promise<BuildRow>
+  move(id: string, from: BuildStatus, to: BuildStatus, set?: object): Promise<void>
+  say(id: string, ...events: NewEvent[]): Promise<void>
+  /** Ends a build in any status. */
+  end(id: string, to: 'ready' | 'failed' | 'cancelled', set?: object): Promise<void>
+  /** Ends every build as soon as it is queued. */
+  endAll(): void
+  objectFiles(): Promise<string[]>
+}
+
+export async function givenGitServer(
+  t: TestContext,
+  options: GitServerOptions = {},
+): Promise<GitServer> {
+  // Registered before the database's own, because hooks run in the order of registration.
+  const releasers: (() => Promise<unknown>)[] = []
+  t.after(async () => {
+    for (const release of releasers.reverse()) await release()
+  })
+  const { db, listener } = await givenDatabase(t)
+  const root = await mkdtemp(join(tmpdir(), 'hm-git-'))
+  await chmod(root, 0o711)
+  releasers.push(() => rm(root, { recursive: true, force: true }))
+  const log = options.log ?? silent
+  const { setpriv } = await testParts()
+  const { git: user } = await ensureUsers()
+  const hookSocketPath = join(root, 'hook/hook.sock')
+  const node = await reachable(process.execPath, `node-${process.version}`)
+  const staged = join(root, 'staged')
+  const git = await createGitUser({ setpriv, user, node, staged, hookSocket: hookSocketPath })
+  prependPath(git.launcherDir)
+
+  const repositoriesRoot = join(root, 'repositories')
+  const repositories = createRepositories({ root: repositoriesRoot, git })
+  const objects = createLocalObjects({ root: join(root, 'objects') })
+  const store = createBuildStore({ db })
+  const apps = createApps({ db, repositories, log })
+  const { archiveLimits, freeBytesMin, heartbeatMs, idleMaxMs } = present(options)
+  const intake = createIntake({ db, store, objects, repositories, git, ...archiveLimits })
+  const live = createLivePushes()
+  const tokens = createTokens({ secret: 'a secret of the tests, long enough to be one' })
+  let url = ''
+  const hooks = createHookSocket({
+    path: hookSocketPath,
+    user,
+    live,
+    log,
+    handlers: createHookHandlers({
+      admission: createAdmission({ db, diskPath: root, ...freeBytesMin }),
+      intake,
+      buildLog: createBuildLog({ db, listener }),
+      position: store.position,
+      show: async (id) => toPublic((await store.get(id))!, REGISTRY),
+      baseUrl: () => url,
+      log,
+      ...heartbeatMs,
+    }),
+  })
+  await hooks.start()
+  const authenticate = createAuthenticate({ tokens })
+  const http = createHttp({
+    log,
+    git: createGitHttp({
+      apps,
+      repositories,
+      repositoriesRoot,
+      authenticate,
+      live,
+      log,
+      ...idleMaxMs,
+    }),
+    registry: (_req, res) => res.writeHead(404).end(),
+    authenticate,
+    routes: [],
+  })
+  url = await http.listen({ host: '127.0.0.1', port: 0 })
+  releasers.push(http.stop, hooks.stop)
+  const reconciler = createReconciler({ db, apps, repositories, intake, live, log })
+  const token = (request: Partial<ApiTokenRequest> = {}) =>
+    tokens.mintApi({ sub: 'ada', tenant: 'acme', ...request })
+  const server = { url, root, hookSocketPath, user, db, apps, git, repositories, live, intake }
+  return {
+    ...server,
+    reconciler,
+    hooks,
+    token,
+    ...workerOf(db, releasers),
+    async givenClient(t, app, request) {
+      const repo = await givenRepo(t)
+      await repo.git(
+        'remote',
+        'add',
+        'hypeman',
+        remoteUrl(url, await token(request), `/${app}.git`),
+      )
+      await repo.write('Dockerfile', 'FROM scratch\n')
+      await repo.commit()
+      return repo
+    },
+    async app(name, tenant = 'acme') {
+      const principal = { user: 'x', tenant, admin: false, permissions: undefined, jti: 'x' }
+      return apps.get(principal, name)
+    },
+    async objectFiles() {
+      const files = await readdir(root, { recursive: true, withFileTypes: true })
+      const stored = files.filter((file) => file.isFile() && /\/objects\b/.test(file.path))
+      return stored.filter(({ path }) => !path.includes('.git/')).map(({ name }) => name)
+    },
+  }
+}
+
+/** Each option under its own name, or nothing: absent options must be absent. */
+function present(options: GitServerOptions) {
+  const { archiveLimits, freeBytesMin, heartbeatMs, idleMaxMs } = options
+  return {
+    archiveLimits: archiveLimits && { archiveLimits },
+    freeBytesMin: freeBytesMin === undefined ? undefined : { freeBytesMin },
+    heartbeatMs: heartbeatMs === undefined ? undefined : { heartbeatMs },
+    idleMaxMs: idleMaxMs === undefined ? undefined : { idleMaxMs },
+  }
+}
+
+/** What a worker does to a build, without building. */
+function workerOf(db: Db, releasers: (() => Promise<unknown>)[]) {
+  const builds = async () => (await db('builds').orderBy('created_at')).map(toBuild)
+
+  async function untilBuild(status: BuildStatus = 'queued'): Promise<BuildRow> {
+    for (const deadline = Date.now() + WAIT_MS; Date.now() < deadline; await sleep(10)) {
+      const found = (await builds()).find((build) => build.status === status)
+      if (found) return found
+    }
+    throw new Error(`there was no build with status ${status} within ${WAIT_MS} ms`)
+  }
+
+  async function move(id: string, from: BuildStatus, to: BuildStatus, set = {}): Promise<void> {
+    const moved = await transition(db, { id, from: [from], to, set: { ...set } })
+    if (!moved) throw new Error(`build ${id} was not ${from}`)
+  }
+
+  async function end(id: string, to: 'ready' | 'failed' | 'cancelled', set = {}): Promise<void> {
+    const { status } = toBuild(await db('builds').where({ id }).first())
+    const ended = { ...endColumns(db), ...set }
+    if (to !== 'ready') return move(id, status, to, ended)
+    if (status === 'queued') await move(id, 'queued', 'building')
+    if (status !== 'pushing') await move(id, 'building', 'pushing')
+    await move(id, 'pushing', 'ready', ended)
+  }
+
+  return {
+    builds,
+    untilBuild,
+    move,
+    end,
+    say: async (id: string, ...events: NewEvent[]) => {
+      await appendEvents(db, id, events)
+    },
+    endAll(): void {
+      let stopped = false
+      const loop = (async () => {
+        while (!stopped) {
+          for (const build of await builds()) {
+            if (build.status === 'queued') await end(build.id, 'ready')
+          }
+          await sleep(20)
+        }
+      })()
+      releasers.push(async () => {
+        stopped = true
+        await loop
+      })
+    },
+  }
+}
