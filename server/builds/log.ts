@@ -28,7 +28,7 @@ export function createBuildLog({ db, listener }: { db: Db; listener: Listener })
     try {
       let seq = afterSeq
       while (!signal.aborted) {
-        const armed = bell.arm(FOLLOW_POLL_MS, signal)
+        bell.reset()
         const events = await read(buildId, seq)
         for (const event of events) {
           if (signal.aborted) return
@@ -38,7 +38,7 @@ export function createBuildLog({ db, listener }: { db: Db; listener: Listener })
         }
         if (events.length > 0) continue
         if (await isFinished(buildId, seq)) return
-        await armed
+        await bell.wait(FOLLOW_POLL_MS, signal)
       }
     } finally {
       off()
@@ -55,16 +55,25 @@ export function createBuildLog({ db, listener }: { db: Db; listener: Listener })
   return { read, follow }
 }
 
-/** Armed before a read, so that a ring during the read is not lost. */
+/** Reset before a read, so that a ring during the read ends the wait after it at once. */
 function createBell() {
+  let rung = false
   let wake = () => {}
   return {
-    ring: () => wake(),
-    arm(timeoutMs: number, signal: AbortSignal): Promise<void> {
+    ring(): void {
+      rung = true
+      wake()
+    },
+    reset(): void {
+      rung = false
+    },
+    wait(timeoutMs: number, signal: AbortSignal): Promise<void> {
+      if (rung || signal.aborted) return Promise.resolve()
       return new Promise((resolve) => {
         const done = () => {
           clearTimeout(timer)
           signal.removeEventListener('abort', done)
+          wake = () => {}
           resolve()
         }
         const timer = setTimeout(done, timeoutMs)

@@ -7,10 +7,12 @@ import { pipeline } from 'node:stream/promises'
 import { EGRESS_CONNECTIONS_MAX, EGRESS_IDLE_MAX_MS } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
 import { createDial, type Dial, type DialOptions } from './dial.ts'
-import { EgressRefused, explain, rawReply } from './refusals.ts'
+import { EgressRefused, explain, type Refusal, rawReply } from './refusals.ts'
 import { relayRequest } from './relay.ts'
 import { createResolve, type Resolve } from './resolve.ts'
 import { parseAuthority, parseTarget, type Target } from './target.ts'
+
+const REFUSAL_GRACE_MS = 1_000
 
 export interface EgressProxyOptions {
   /** Addresses that may be reached although they are not public, on any port. */
@@ -52,8 +54,8 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
 
   async function tunnel(req: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
     client.on('error', () => {}) // 'close' follows and ends the other side
+    const target = parseAuthority(req.url ?? '')
     try {
-      const target = parseAuthority(req.url ?? '')
       if (!target) throw new EgressRefused('CONNECT wants host:port')
       const { socket } = await dial(target.host, target.port)
       if (client.destroyed) {
@@ -64,19 +66,13 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
       if (head.length > 0) socket.write(head)
       join(client, socket)
     } catch (error) {
-      const refusal = explain(error)
-      log.info(
-        { target: req.url, status: refusal.status, why: refusal.message.trim() },
-        'no egress',
-      )
-      client.end(rawReply(refusal))
+      refuse(client, noted(error, target))
     }
   }
 
   async function relay(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    let target: Target | undefined
+    const target = parseTarget(req.url ?? '')
     try {
-      target = parseTarget(req.url ?? '')
       if (!target) throw new EgressRefused('only http:// URLs and CONNECT are served')
       const { socket } = await dial(target.host, target.port)
       await relayRequest({ req, res, socket, target })
@@ -85,24 +81,30 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
         res.destroy()
         return
       }
-      const { status, message } = explain(error)
-      log.info({ target: target?.host ?? req.url, status, why: message.trim() }, 'no egress')
+      const { status, message } = noted(error, target)
       res.writeHead(status, { 'content-type': 'text/plain; charset=utf-8', connection: 'close' })
       res.end(message)
     }
   }
 
+  /** Logged without the rest of the URL, which may hold a secret of the build. */
+  function noted(error: unknown, target: Target | undefined): Refusal {
+    const refusal = explain(error)
+    const { status, message } = refusal
+    log.info({ host: target?.host, port: target?.port, status, why: message.trim() }, 'no egress')
+    return refusal
+  }
+
   return {
     handle(socket) {
-      // Otherwise Node answers a guest that has nothing more to say by ending the other direction too.
-      socket.allowHalfOpen = true
       socket.on('error', () => {}) // 'close' follows
       if (open.size >= connectionsMax) {
         const message = 'too many connections at once; try again\n'
-        socket.end(rawReply({ status: 503, reason: 'Service Unavailable', message }))
-        socket.resume()
+        refuse(socket, { status: 503, reason: 'Service Unavailable', message })
         return
       }
+      // Otherwise Node answers a guest that has nothing more to say by ending the other direction too.
+      socket.allowHalfOpen = true
       open.add(socket)
       socket.once('close', () => open.delete(socket))
       server.emit('connection', socket)
@@ -112,6 +114,14 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
       server.close()
     },
   }
+}
+
+/** Answers and hangs up, also on a guest that would rather keep the connection. */
+function refuse(guest: Duplex, refusal: Refusal): void {
+  const hangUp = setTimeout(() => guest.destroy(), REFUSAL_GRACE_MS)
+  guest.once('close', () => clearTimeout(hangUp))
+  guest.end(rawReply(refusal))
+  guest.resume()
 }
 
 /** Bytes both ways, half-closes kept, until both ends are done or nothing moves for too long. */

@@ -4,16 +4,16 @@ import type { IncomingMessage } from 'node:http'
 import { PassThrough, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
-import { AppError } from '../errors.ts'
+import { AppError, asError } from '../errors.ts'
 import { GIT_IDLE_MAX_MS, PACK_BYTES_MAX } from '../limits.ts'
-import type { ByteSource } from './pkt-line.ts'
+import { type ByteSource, PktLineError } from './pkt-line.ts'
 
 /** git itself refuses a pack over its limit, with a better text; this ends what is not even a pack. */
 const BODY_BYTES_MAX = PACK_BYTES_MAX + 16 * 1024 * 1024
 const EMPTY: Buffer = Buffer.alloc(0)
 
 export interface GitBody extends ByteSource {
-  /** What has not been taken. Throws when the body breaks: client gone, not gzip, over the cap. */
+  /** What has not been taken. Throws PktLineError when the body breaks: client gone, not gzip, over the cap. */
   rest(): AsyncGenerator<Buffer>
 }
 
@@ -27,6 +27,8 @@ export function readBody(req: IncomingMessage, idleMaxMs = GIT_IDLE_MAX_MS): Git
       const next = await chunks.next()
       chunk = next.done ? EMPTY : next.value
       return !next.done
+    } catch (cause) {
+      throw new PktLineError(`the body broke off: ${asError(cause).message}`, { cause })
     } finally {
       clearTimeout(idle)
     }

@@ -7,6 +7,7 @@ import { setupEnv } from './env.ts'
 import { builderImage } from './parts/builder-image.ts'
 import { BUILDKIT_VERSION, buildkit } from './parts/buildkit.ts'
 import { DISTRIBUTION_VERSION, distribution } from './parts/distribution.ts'
+import { dropGoPath } from './parts/go.ts'
 import { initramfs } from './parts/initramfs.ts'
 import { kernel } from './parts/kernel.ts'
 import { postgresBin } from './parts/postgres.ts'
@@ -29,7 +30,7 @@ export function findParts(): Promise<Parts> {
 async function collect(cache: Cache, apt: Apt): Promise<Parts> {
   const tools = await ensureTools(apt)
   const qemu = tools['qemu-system-x86_64']
-  return {
+  const parts = {
     cacheDir: cache.dir,
     qemu,
     qemuVersion: await qemuVersion(qemu),
@@ -43,6 +44,8 @@ async function collect(cache: Cache, apt: Apt): Promise<Parts> {
     ...(await guestParts(cache, apt, tools)),
     ...(await builderParts(cache, apt, tools)),
   }
+  await dropGoPath(cache)
+  return parts
 }
 
 async function registryParts(cache: Cache, apt: Apt) {

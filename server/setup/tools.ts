@@ -18,6 +18,7 @@ export const TOOL_PACKAGES = {
   modprobe: 'kmod',
   cpio: 'cpio',
   setpriv: 'util-linux',
+  useradd: 'passwd',
 } as const
 
 export type Tool = keyof typeof TOOL_PACKAGES

@@ -3,6 +3,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { execa } from 'execa'
 import { say } from './cache.ts'
+import { which } from './tools.ts'
 
 export interface UserIds {
   uid: number
@@ -57,7 +58,7 @@ async function makeUser(name: string): Promise<UserIds> {
   say(`system user ${name}`)
   const shell = ['--shell', '/usr/sbin/nologin']
   const made = await execa(
-    'useradd',
+    (await which('useradd')) ?? 'useradd',
     ['--system', '--user-group', '--no-create-home', '--home-dir', '/nonexistent', ...shell, name],
     { reject: false },
   )

@@ -105,13 +105,16 @@ test('a body that is not gzip although it says so does not hurt the server', asy
   const server = await givenGitServer(t)
   const { token, url } = await givenTarget(server)
   const { commands, pack } = await pushBody(await server.givenClient(t, 'web'))
-  const zipped = gzipSync(Buffer.concat([commands, pack, Buffer.alloc(100_000, 'x')]))
-  for (const body of [Buffer.from('not gzip at all'), zipped.subarray(0, zipped.length - 30)]) {
-    const { req, reply } = post(url, token, { 'content-encoding': 'gzip' })
-    req.on('error', () => {})
-    req.end(body)
-    await reply.catch(() => {}) // refused, or cut off: either is fine
-  }
+  const unzippable = post(url, token, { 'content-encoding': 'gzip' })
+  unzippable.req.end('not gzip at all')
+  assert.deepEqual(await unzippable.reply, {
+    status: 400,
+    text: 'error: the body broke off: incorrect header check\n',
+  })
+  const zipped = gzipSync(Buffer.concat([commands, pack]))
+  const cut = post(url, token, { 'content-encoding': 'gzip' })
+  cut.req.end(zipped.subarray(0, zipped.length - 60))
+  assert.match((await cut.reply).text, /unpack .*(?:eof|unpack-objects)/i)
   await until('no git process is left', () => server.live.count === 0)
   assert.equal((await fetch(`${server.url}/nothing`)).status, 404)
 })
@@ -144,8 +147,8 @@ test('a ref name that the library would wait for ever over is refused at once', 
     req.end(Buffer.concat([pkt(command), FLUSH]))
     const { status, text } = await reply
     assert.equal(status, 200)
-    assert.match(text, /error: refs\/heads\/.*(cannot be shown|longer than 512 bytes)/)
-    assert.match(text, /ng refs\/heads\/.* not hosted here/)
+    assert.match(text, /error: refs\/heads\/[^\n]*(cannot be shown|longer than 512 bytes)/)
+    assert.match(text, /ng refs\/heads\/[^\n]* not hosted here/)
   }
 })
 
@@ -154,7 +157,7 @@ test('a client that sends nothing is cut off, and git with it', async (t) => {
   const { token, url } = await givenTarget(server)
   const { commands } = await pushBody(await server.givenClient(t, 'web'))
   const { req } = post(url, token)
-  const cut = once(req, 'close')
+  const cut = new Promise((resolve) => req.once('close', resolve))
   req.on('error', () => {})
   req.write(commands)
   await until('git runs', () => server.live.count === 1)
@@ -194,7 +197,7 @@ test('Ctrl-C ends git and hook at once and leaves the build alone', async (t) =>
   const repo = await server.givenClient(t, 'web')
   const push = repo.startPush('hypeman', 'main')
   await push.line(/Build [a-z0-9]+ queued/)
-  push.child.kill('SIGINT')
+  push.interrupt()
   await push.done
   await until('git and its hook have ended', () => server.live.count === 0)
   const [build] = await server.builds()
@@ -274,7 +277,7 @@ test('git and its hooks run without privileges and know no secret', async (t) =>
     assert.match(status, /NoNewPrivs:\t1/)
     if (server.user) assert.match(status, new RegExp(`Uid:\t${server.user.uid}\t`))
   }
-  push.child.kill('SIGINT')
+  push.interrupt()
   await push.done
 })
 

@@ -17,11 +17,12 @@ import { type Found, type Look, versionOf } from './look.ts'
 const SET_UP = 'npm run setup'
 const MiB = 1024 * 1024
 
-/** Flags of those tools that do not know --version. */
-const VERSION_FLAGS: Partial<Record<Tool, string>> = {
+/** For the tools that do not know --version; null: it tells no version at all. */
+const VERSION_FLAGS: Partial<Record<Tool, string | null>> = {
   mksquashfs: '-version',
   'mkfs.ext4': '-V',
   busybox: '--help',
+  useradd: null,
 }
 
 export function partLooks(cache: Cache, baseInitramfs: string | undefined): Look[] {
@@ -31,10 +32,11 @@ export function partLooks(cache: Cache, baseInitramfs: string | undefined): Look
     repair: SET_UP,
     look,
   })
+  const tools = Object.keys(TOOL_PACKAGES) as Tool[]
   return [
     part('Node', async () => ({ version: process.version.slice(1), from: process.execPath })),
     tool('git', 'git'),
-    ...(Object.keys(TOOL_PACKAGES) as Tool[]).map((name) => tool(name, TOOL_PACKAGES[name])),
+    ...tools.map((name) => tool(name, TOOL_PACKAGES[name])),
     part('vhost-device-vsock', () => vsockDevice(cache, lookOnlyApt).then(program)),
     part('guest kernel', async () => {
       const { version, image } = await guestKernel(cache)
@@ -59,7 +61,8 @@ function tool(name: string, debianPackage: string): Look {
     async look() {
       const path = await which(name)
       if (!path) throw new Error(`not found; package ${debianPackage}`)
-      return { version: await versionOf(path, VERSION_FLAGS[name as Tool]), from: path }
+      const flag = VERSION_FLAGS[name as Tool]
+      return { version: flag === null ? 'found' : await versionOf(path, flag), from: path }
     },
   }
 }

@@ -47,7 +47,8 @@ async function build(cache: Cache, apt: Apt, program: GoProgram, into: string): 
     env: {
       ...go.env,
       CGO_ENABLED: '0',
-      GOFLAGS: '-mod=readonly',
+      // Writable, so that they can be removed again.
+      GOFLAGS: '-mod=readonly -modcacherw',
       GOTOOLCHAIN: 'auto',
       GOWORK: 'off',
     },
@@ -73,8 +74,15 @@ export async function findGo(cache: Cache, apt: Apt): Promise<Go> {
     build: async (into) => fetchToolchain(found ?? (await debianGo(apt)), into),
   })
   // The machine had no Go before, so modules and objects go into our cache, not into the user's home.
-  const env = { GOPATH: join(cache.dir, 'go-path'), GOCACHE: join(cache.dir, 'go-path/build') }
-  return { path: join(dir, 'go/bin/go'), env }
+  const path = goPath(cache)
+  return { path: join(dir, 'go/bin/go'), env: { GOPATH: path, GOCACHE: join(path, 'build') } }
+}
+
+const goPath = (cache: Cache) => join(cache.dir, 'go-path')
+
+/** Modules and objects are 3 GB; once everything is built nobody asks for them again. */
+export async function dropGoPath(cache: Cache): Promise<void> {
+  await rm(goPath(cache), { recursive: true, force: true })
 }
 
 async function minorOf(go: string): Promise<number> {

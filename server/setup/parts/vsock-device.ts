@@ -33,24 +33,27 @@ export async function vsockDevice(cache: Cache, apt: Apt): Promise<string> {
 }
 
 async function build(apt: Apt, into: string): Promise<void> {
+  const work = join(into, '.work')
   const cargo = await findCargo(apt)
-  const target = join(into, '.target')
+  // A machine that had no Rust gets no folder of it in the user's home either.
+  const home = cargo.isOurs ? { CARGO_HOME: join(work, 'home') } : {}
   const args = ['install', VSOCK_DEVICE, '--version', VERSION, '--locked', '--root', into]
-  await execa(cargo, args, { env: { CARGO_TARGET_DIR: target }, timeout: DEADLINE_MS })
-  await rm(target, { recursive: true })
+  const env = { CARGO_TARGET_DIR: join(work, 'target'), ...home }
+  await execa(cargo.path, args, { env, timeout: DEADLINE_MS })
+  await rm(work, { recursive: true })
 }
 
-async function findCargo(apt: Apt): Promise<string> {
+async function findCargo(apt: Apt): Promise<{ path: string; isOurs: boolean }> {
   // A linker is needed too; some machines have Rust without one.
   if (!(await which('cc'))) await apt.install(['gcc', 'libc6-dev'])
   const found = await which('cargo')
-  if (found && (await minorOf(found)) >= CARGO_MINOR_MIN) return found
+  if (found && (await minorOf(found)) >= CARGO_MINOR_MIN) return { path: found, isOurs: false }
   // Debian 12 keeps a current Rust in the packages made for its browsers.
   const names = (await apt.has('cargo-web')) ? ['cargo-web', 'rustc-web'] : ['cargo', 'rustc']
   await apt.install(names)
-  const debian = '/usr/bin/cargo'
-  const minor = await minorOf(debian)
-  if (minor >= CARGO_MINOR_MIN) return debian
+  const path = '/usr/bin/cargo'
+  const minor = await minorOf(path)
+  if (minor >= CARGO_MINOR_MIN) return { path, isOurs: true }
   throw new SetupError(
     `cargo 1.${minor} of the packages ${names.join(' ')} is too old to build ${VSOCK_DEVICE} ${VERSION}`,
     `install Rust 1.${CARGO_MINOR_MIN} or newer (rustup.rs), then npm run setup`,

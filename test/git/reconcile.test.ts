@@ -1,0 +1,108 @@
+// A branch that moved while nobody looked gets its build, once.
+import assert from 'node:assert/strict'
+import { rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { ZERO_OID } from '../../server/git/pkt-line.ts'
+import { type GitServer, givenGitServer } from '../helpers/git-server.ts'
+
+/** Moves main in the hosted repository behind the server's back. */
+async function moveUnseen(server: GitServer, appName: string): Promise<string> {
+  const { id } = await server.app(appName)
+  const path = server.repositories.path(id)
+  const tip = await server.repositories.tip(id, 'refs/heads/main')
+  const identity = ['-c', 'user.name=x', '-c', 'user.email=x@example.invalid']
+  const made = ['commit-tree', `${tip}^{tree}`, '-p', tip!, '-m', `unseen ${Math.random()}`]
+  const commit = (await server.git.run([...identity, '-C', path, ...made])).trim()
+  await server.git.run(['-C', path, 'update-ref', 'refs/heads/main', commit])
+  return commit
+}
+
+async function givenPushedApp(t: TestContext, name = 'web') {
+  const server = await givenGitServer(t)
+  server.endAll()
+  const repo = await server.givenClient(t, name)
+  await repo.push('hypeman', 'main')
+  return { server, repo }
+}
+
+test('a moved tip without a recorded push is queued exactly once, however often it is looked for', async (t) => {
+  const { server } = await givenPushedApp(t)
+  assert.equal(await server.reconciler.reconcile(), 0)
+  const commit = await moveUnseen(server, 'web')
+  const rounds = await Promise.all([1, 2, 3].map(() => server.reconciler.reconcile()))
+  assert.equal(rounds.reduce((sum, n) => sum + n), 1)
+  assert.equal(await server.reconciler.reconcile(), 0)
+  const builds = await server.builds()
+  assert.equal(builds.length, 2)
+  assert.equal(builds.at(-1)?.commit, commit)
+  const pushes = await server.db('pushes').orderBy('id')
+  assert.deepEqual(
+    pushes.map(({ source }) => source),
+    ['push', 'reconcile'],
+  )
+  assert.equal(pushes[1].old_sha, pushes[0].new_sha)
+})
+
+test('a branch of an app that has never been seen to be pushed is queued too', async (t) => {
+  const { server } = await givenPushedApp(t)
+  await server.db('builds').delete()
+  await server.db('pushes').delete()
+  assert.equal(await server.reconciler.reconcile(), 1)
+  assert.equal((await server.db('pushes').first()).old_sha, ZERO_OID)
+})
+
+test('a repository with a push under way is left to its own hook', async (t) => {
+  const server = await givenGitServer(t)
+  const repo = await server.givenClient(t, 'web')
+  const push = repo.startPush('hypeman', 'main')
+  const { id } = await server.untilBuild()
+  await push.line(/queued/)
+  await server.db('builds').delete()
+  await server.db('pushes').delete()
+  assert.equal(await server.reconciler.reconcile(), 0, 'while it is live')
+  await push.done
+  for (let i = 0; i < 100 && server.live.count > 0; i += 1) await new Promise(setImmediate)
+  assert.notEqual(id, undefined)
+})
+
+test('a hook that records the same move first, or a later one, keeps the reconciler from queueing', async (t) => {
+  const { server, repo } = await givenPushedApp(t)
+  const commit = await moveUnseen(server, 'web')
+  const app = await server.app('web')
+  const ref = 'refs/heads/main'
+  const first = await repo.git('rev-parse', 'HEAD')
+  const latest = await server.db('pushes').orderBy('id', 'desc').first('id')
+  const update = { oldSha: first, newSha: commit, ref }
+  const [recovered, hooked] = await Promise.all([
+    server.intake.recover({ app, update, latestPushId: latest.id }),
+    server.intake.build({ app, update, pusher: 'ada', source: 'push', noCache: false }),
+  ])
+  assert.equal(hooked.build.id, recovered, 'the hook follows the build that is there')
+  assert.equal((await server.builds()).length, 2)
+  assert.equal(await server.intake.recover({ app, update, latestPushId: latest.id }), undefined)
+  assert.equal((await server.builds()).length, 2)
+})
+
+test('one broken repository does not keep the others back', async (t) => {
+  const { server } = await givenPushedApp(t, 'a-broken')
+  const second = await server.givenClient(t, 'b-good')
+  await second.push('hypeman', 'main')
+  await moveUnseen(server, 'b-good')
+  const broken = server.repositories.path((await server.app('a-broken')).id)
+  await writeFile(join(broken, 'refs/heads/main'), `${'1'.repeat(40)}\n`)
+  assert.equal(await server.reconciler.reconcile(), 1)
+  await rm(broken, { recursive: true })
+  assert.equal(await server.reconciler.reconcile(), 0)
+})
+
+test('a lost push that cannot be built is recorded and not tried for ever', async (t) => {
+  const { server } = await givenPushedApp(t)
+  await server.db('apps').update({ settings: { dockerfile_path: 'nowhere' } })
+  await moveUnseen(server, 'web')
+  assert.equal(await server.reconciler.reconcile(), 0)
+  const pushes = await server.db('pushes')
+  assert.equal(pushes.length, 2)
+  await server.db('apps').update({ settings: {} })
+  assert.equal(await server.reconciler.reconcile(), 0)
+})
