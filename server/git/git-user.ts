@@ -132,7 +132,9 @@ async function stageLaunchers(
   const assignments = Object.entries(env).map(([name, value]) => quote(`${name}=${value}`))
   for (const service of ['receive-pack', 'upload-pack']) {
     const command = ['exec env -i', ...assignments, ...prefix.map(quote), service, '"$@"'].join(' ')
-    await stage(join(dir, `git-${service}`), `#!/bin/sh\n${command}\n`)
+    // The library reads the errors of no advertisement, and git would wait for a reader after 64 KiB.
+    const quiet = 'case "$*" in *--advertise-refs*) exec 2>/dev/null ;; esac'
+    await stage(join(dir, `git-${service}`), `#!/bin/sh\n${quiet}\n${command}\n`)
   }
 }
 

@@ -12,6 +12,7 @@ import type { HookCall } from './hook-socket.ts'
 import type { Intake } from './intake.ts'
 import type { HookKind } from './live.ts'
 import { ZERO_OID } from './pkt-line.ts'
+import { sanitizeLine } from './sanitize.ts'
 import { DETAIL, STEP } from './transcript-grammar.ts'
 
 const NO_CACHE = 'no-cache'
@@ -43,9 +44,9 @@ export function createHookHandlers(
 
   async function postReceive(call: HookCall): Promise<number> {
     const { deployBranches } = effectiveSettings(call.push.app.settings)
-    const unknown = call.options.filter((option) => option !== NO_CACHE)
-    for (const option of unknown) {
-      await call.print([`warning: push option ${JSON.stringify(option)} is not known; ${NO_CACHE} is`])
+    for (const option of call.options.filter((given) => given !== NO_CACHE)) {
+      const shown = JSON.stringify(sanitizeLine(option))
+      await call.print([`warning: push option ${shown} is not known; ${NO_CACHE} is`])
     }
     // Recorded and queued first, all of them, whether anybody watches or not; only then is one followed.
     const builds: string[] = []
@@ -75,7 +76,7 @@ export function createHookHandlers(
         noCache: call.options.includes(NO_CACHE),
       })
       log.info({ buildId: build.id, app: app.name, ref: moved.update.ref }, 'build queued')
-      await call.print(warnings.map((text) => `warning: ${text}`))
+      await call.print(warnings.map((text) => `warning: ${sanitizeLine(text)}`))
       return build.id
     } catch (error) {
       if (!(error instanceof AppError)) {
@@ -126,7 +127,10 @@ function storedLines(moved: Classified, deployBranches: readonly string[]): stri
 
 function intakeErrorLines(error: unknown): string[] {
   if (error instanceof AppError) {
-    return [...errorLines(error), 'hint: nothing was queued; the branch has moved all the same']
+    return [
+      ...errorLines(error).map(sanitizeLine),
+      'hint: nothing was queued; the branch has moved all the same',
+    ]
   }
   return [
     'error: the push is stored, but its build could not be queued',

@@ -44,11 +44,7 @@ export function createGitHttp(options: GitHttpOptions): Middleware {
   const { apps, repositories, repositoriesRoot, authenticate, live, log, idleMaxMs } = options
   const adapter = createGitAdapter({ root: repositoriesRoot, log, idleMaxMs })
 
-  async function resolve(
-    principal: Principal,
-    target: Target,
-    service: GitService,
-  ): Promise<App> {
+  async function resolve(principal: Principal, target: Target, service: GitService): Promise<App> {
     const { tenant, name, action } = target
     const isPush = service === 'git-receive-pack'
     const found = await apps.findForGit(principal, { tenant, name })

@@ -74,6 +74,8 @@ export function createReconciler(options: ReconcilerOptions) {
     /** Resolves after the first round. */
     async start(): Promise<void> {
       stopped = false
+      const swept = live.count === 0 ? await repositories.sweep() : 0
+      if (swept > 0) log.warn({ swept }, 'removed what dead pushes had left')
       await loop()
     },
     async stop(): Promise<void> {

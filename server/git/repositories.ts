@@ -1,10 +1,13 @@
 // The hosted bare repositories, one per app, owned by the git user.
 import fs from 'node:fs'
-import { chmod, chown, mkdir, rm } from 'node:fs/promises'
+import { chmod, chown, mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import isomorphic from 'isomorphic-git'
 import { exists } from '../setup/cache.ts'
 import type { GitUser } from './git-user.ts'
+
+/** git's folder for the objects of a push that is not accepted yet. */
+const QUARANTINE_PREFIX = 'tmp_objdir-incoming-'
 
 export type Repositories = ReturnType<typeof createRepositories>
 
@@ -24,6 +27,20 @@ export function createRepositories({ root, git }: { root: string; git: GitUser }
 
     async remove(appId: string): Promise<void> {
       await rm(path(appId), { recursive: true, force: true })
+    },
+
+    /** Removes what pushes that died with an earlier server have left; call it before the first push. */
+    async sweep(): Promise<number> {
+      let swept = 0
+      for (const name of await readdir(root).catch(() => [])) {
+        const objects = join(root, name, 'objects')
+        const left = (await readdir(objects).catch(() => [])).filter((entry) =>
+          entry.startsWith(QUARANTINE_PREFIX),
+        )
+        for (const entry of left) await rm(join(objects, entry), { recursive: true, force: true })
+        swept += left.length
+      }
+      return swept
     },
 
     /** The commit a ref is at. */

@@ -63,8 +63,7 @@ export const lookOnlyApt: Apt = {
     return false
   },
   async install(names) {
-    const repair = `apt-get install --no-install-recommends ${names.join(' ')}`
-    throw new SetupError(`Debian packages are missing: ${names.join(' ')}`, repair)
+    throw new SetupError(`Debian packages are missing: ${names.join(' ')}`, 'npm run setup')
   },
 }
 
@@ -80,9 +79,12 @@ export async function asRoot(command: string[], timeout: number): Promise<void> 
 
 async function ask(question: string): Promise<void> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  const answer = (await terminal.question(question)).trim().toLowerCase()
+  // Ctrl-C and Ctrl-D are a no; without this the question would never be answered.
+  const left = new AbortController()
+  for (const event of ['SIGINT', 'close']) terminal.once(event, () => left.abort())
+  const answer = await terminal.question(question, { signal: left.signal }).catch(() => 'no')
   terminal.close()
-  if (answer !== '' && !answer.startsWith('y')) {
+  if (!/^(y(es)?)?$/i.test(answer.trim())) {
     throw new SetupError('stopped: the packages were not installed. Start again to be asked again.')
   }
 }

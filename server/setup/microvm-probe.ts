@@ -50,11 +50,6 @@ export async function probeMicroVm(options: ProbeOptions): Promise<MicroVmProbe>
   return probe
 }
 
-/** What is known without booting anything. */
-export async function recallProbe(options: ProbeOptions): Promise<MicroVmProbe | undefined> {
-  return recall(await memoryFile(options))
-}
-
 async function tryBoth(options: ProbeOptions): Promise<MicroVmProbe> {
   const reasons: string[] = []
   for (const accel of ['kvm', 'tcg'] as const) {

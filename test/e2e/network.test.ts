@@ -1,10 +1,8 @@
 // What a build can reach: through the egress proxy what its policy allows, over vsock nothing at all.
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
+import { lookup } from 'node:dns/promises'
 import { copyFile, mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
+import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -13,82 +11,85 @@ import { createCache } from '../../server/setup/cache.ts'
 import { createApt } from '../../server/setup/debian.ts'
 import { setupEnv } from '../../server/setup/env.ts'
 import { findGo } from '../../server/setup/parts/go.ts'
-import { givenApp, givenSettings, imageName, skopeo } from '../helpers/apps.ts'
+import { givenApp, givenSettings } from '../helpers/apps.ts'
 import { givenBusyboxImage } from '../helpers/images.ts'
+import {
+  givenCertificate,
+  givenTlsRegistry,
+  givenTrustingBuilder,
+  givenWeb,
+} from '../helpers/internet.ts'
 import { givenServer } from '../helpers/server.ts'
 
-/** A web server that stands in for the internet, or for an inner network. */
-async function givenWeb(
-  t: TestContext,
-  address: string,
-): Promise<{ port: number; requests: string[] }> {
-  const requests: string[] = []
-  const server = createServer((req, res) => {
-    requests.push(req.url ?? '')
-    res.end('payload from outside\n')
-  })
-  server.listen(0, address)
-  await once(server, 'listening')
-  t.after(() => server.close())
-  return { port: (server.address() as AddressInfo).port, requests }
-}
-
-async function givenDialers(t: TestContext): Promise<{ amd64: string; i386: string }> {
-  const dir = await mkdtemp(join(tmpdir(), 'hm-dial-'))
+/** Static programs for RUN steps: `dial64`, `dial32`, `fetch`. */
+async function givenPrograms(t: TestContext): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'hm-programs-'))
   t.after(() => rm(dir, { recursive: true, force: true }))
   const { cacheDir, assumeYes } = setupEnv()
   const go = await findGo(createCache(cacheDir), createApt({ assumeYes }))
-  const cwd = fileURLToPath(new URL('../fixtures/vsock-dialer', import.meta.url))
-  const build = async (arch: string) => {
-    const file = join(dir, arch)
+  const build = async (fixture: string, name: string, arch: string) => {
+    const cwd = fileURLToPath(new URL(`../fixtures/${fixture}`, import.meta.url))
     const env = { ...go.env, GOOS: 'linux', GOARCH: arch, CGO_ENABLED: '0', GOFLAGS: '-mod=mod' }
-    await execa(go.path, ['build', '-trimpath', '-o', file, '.'], { cwd, env })
-    return file
+    await execa(go.path, ['build', '-trimpath', '-o', join(dir, name), '.'], { cwd, env })
   }
-  return { amd64: await build('amd64'), i386: await build('386') }
+  await build('vsock-dialer', 'dial64', 'amd64')
+  await build('vsock-dialer', 'dial32', '386')
+  await build('fetch', 'fetch', 'amd64')
+  return dir
 }
 
-test('a base image and a download work in an egress build and fail in an isolated one, and vsock gives a RUN step nothing', async (t) => {
-  // 127.0.0.2 is let through by configuration; 127.0.0.3 is private like any inner network.
+test('a base image and a download come through in egress and not in isolated, and vsock gives a RUN step nothing', async (t) => {
+  // This machine's own name and 127.0.0.2 are let through and stand in for the internet; 127.0.0.3 is
+  // private like any inner network.
+  const host = hostname()
+  const { address } = await lookup(host)
   const internet = await givenWeb(t, '127.0.0.2')
   const inner = await givenWeb(t, '127.0.0.3')
-  const server = await givenServer(t, { EGRESS_ALLOW_ADDRESSES: '127.0.0.2' })
-  const operator = await server.token('root', { admin: true })
-  const pushed = ['--dest-tls-verify=false', '--dest-creds', `root:${operator}`]
-  const base = `oci:${await givenBusyboxImage(t)}`
-  await skopeo('copy', ...pushed, base, imageName(server, 'library/busybox:test'))
+  const certificate = await givenCertificate(t, host)
+  const base = await givenBusyboxImage(t)
+  const registry = await givenTlsRegistry(t, address, base, certificate)
+  const server = await givenServer(t, {
+    EGRESS_ALLOW_ADDRESSES: `127.0.0.2,${address}`,
+    BUILDER_IMAGE: await givenTrustingBuilder(t, certificate),
+  })
   const token = await server.token('ada')
-  const dialers = await givenDialers(t)
-  const dockerfile = [
-    'FROM localhost:5000/library/busybox:test',
-    'COPY dial64 dial32 /',
-    'RUN /dial64; /dial32',
-    `RUN wget -q -T 20 -O /payload http://127.0.0.2:${internet.port}/payload && cat /payload`,
-    `RUN ! wget -q -T 20 -O /inner http://127.0.0.3:${inner.port}/inner`,
-    '',
-  ].join('\n')
+  const programs = await givenPrograms(t)
 
-  const pushOf = async (name: string, mode: string) => {
+  const pushOf = async (name: string, mode: string, lines: string[]) => {
     await givenSettings(server, token, name, { policy: { network_mode: mode } })
     const repo = await givenApp(t, server, token, name)
-    await copyFile(dialers.amd64, join(repo.dir, 'dial64'))
-    await copyFile(dialers.i386, join(repo.dir, 'dial32'))
-    await repo.write('Dockerfile', dockerfile)
+    for (const file of ['dial64', 'dial32', 'fetch']) {
+      await copyFile(join(programs, file), join(repo.dir, file))
+    }
+    await copyFile('/bin/busybox', join(repo.dir, 'busybox'))
+    await repo.write('Dockerfile', `${lines.join('\n')}\n`)
     await repo.commit()
-    return repo.push('hypeman', 'main')
+    const push = await repo.push('hypeman', 'main')
+    assert.ok(push.buildId, push.text)
+    return { text: push.text, build: await server.build(push.buildId, token) }
   }
-  const [open, closed] = await Promise.all([pushOf('open', 'egress'), pushOf('closed', 'isolated')])
+  const fromOutside = `FROM ${host}:${registry.port}/outside/busybox:1`
+  const fetches = [
+    `RUN ["/fetch", "http://127.0.0.2:${internet.port}/payload"]`,
+    `RUN ["/busybox", "sh", "-c", "! /fetch http://127.0.0.3:${inner.port}/inner"]`,
+  ]
+  const dials = ['COPY dial64 dial32 fetch busybox /', 'RUN ["/dial64"]', 'RUN ["/dial32"]']
+  const [open, closed] = await Promise.all([
+    pushOf('open', 'egress', [fromOutside, ...dials, ...fetches]),
+    pushOf('closed', 'isolated', ['FROM scratch', ...dials, ...fetches]),
+  ])
 
-  await t.test('egress reaches what it may and nothing else', async () => {
-    assert.equal((await server.build(open.buildId!, token)).status, 'ready', open.text)
-    assert.match(open.text, /payload from outside/)
+  await t.test('egress reaches what it may and nothing else', () => {
+    assert.equal(open.build.status, 'ready', open.text)
+    assert.match(open.text, /fetch: 200 OK: payload from outside/)
     assert.deepEqual(internet.requests, ['/payload'])
+    assert.match(open.text, /fetch: 403 Forbidden/)
     assert.deepEqual(inner.requests, [])
+    assert.ok(registry.requests.some((path) => path.includes('/outside/busybox/manifests/')))
   })
 
-  await t.test('isolated reaches nothing', async () => {
-    const build = await server.build(closed.buildId!, token)
-    assert.equal(build.failure_class, 'build', closed.text)
+  await t.test('isolated reaches nothing', () => {
+    assert.equal(closed.build.failure_class, 'build', closed.text)
     assert.doesNotMatch(closed.text, /payload from outside/)
   })
 
@@ -102,5 +103,10 @@ test('a base image and a download work in an egress build and fail in an isolate
         else assert.equal(port, text === open.text ? '3128' : 'none', 'an unexpected port answers')
       }
     }
+  })
+
+  await t.test('a base image from outside fails in isolated', async () => {
+    const refused = await pushOf('walled', 'isolated', [fromOutside])
+    assert.equal(refused.build.failure_class, 'build', refused.text)
   })
 })

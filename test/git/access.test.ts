@@ -57,7 +57,9 @@ test('the first push makes the app, a fetch does not, and a token without app:wr
   assert.match(refused.text, /hint: there is no app web yet/)
   const { exitCode } = await repo.push('hypeman', 'main')
   assert.equal(exitCode, 0)
-  const again = await repo.commit().then(() => repo.push(remoteUrl(server.url, limited, '/web.git'), 'main'))
+  const again = await repo
+    .commit()
+    .then(() => repo.push(remoteUrl(server.url, limited, '/web.git'), 'main'))
   assert.equal(again.exitCode, 0, 'the app is there now')
 })
 

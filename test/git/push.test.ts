@@ -1,7 +1,12 @@
 // What a person with git meets: builds queued, output live, refusals readable.
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { mkdir } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createDb } from '../../server/db/pool.ts'
+import { createAdmission } from '../../server/git/admission.ts'
 import { givenGitServer } from '../helpers/git-server.ts'
 import { remoteUrl } from '../helpers/repo.ts'
 
@@ -79,7 +84,9 @@ test('a push of several megabytes (probe, chunked) arrives whole and is archived
   const server = await givenGitServer(t)
   server.endAll()
   const repo = await server.givenClient(t, 'web')
-  const noise = Array.from({ length: 5 * 1024 * 128 }, () => Math.random().toString(36).slice(2, 10))
+  const noise = Array.from({ length: 5 * 1024 * 128 }, () =>
+    Math.random().toString(36).slice(2, 10),
+  )
   await repo.write('noise.txt', noise.join(''))
   await repo.commit('noise')
   const { exitCode, text } = await repo.push('hypeman', 'main')
@@ -111,6 +118,8 @@ test('deleting a deploy branch is refused with the reason, and another branch ca
   assert.equal(refused.exitCode, 1)
   assert.match(refused.text, /error: main is a deploy branch and cannot be deleted/)
   assert.match(refused.text, /hint: change deploy_branches/)
+  const among = await repo.push('hypeman', 'main:refs/heads/other', ':main')
+  assert.equal(among.exitCode, 1, 'among other refs')
   const { exitCode, text } = await repo.push('hypeman', ':dev')
   assert.equal(exitCode, 0, text)
   const { id } = await server.app('web')
@@ -162,7 +171,10 @@ test('a missing Dockerfile is said in under a second, nothing is queued, and nob
   const tookMs = Date.now() - began
   assert.ok(tookMs < 1000, `${tookMs} ms`)
   assert.equal(exitCode, 0)
-  assert.match(text, /error: dockerfile required: provide dockerfile parameter or include Dockerfile/)
+  assert.match(
+    text,
+    /error: dockerfile required: provide dockerfile parameter or include Dockerfile/,
+  )
   assert.match(text, /hint: there is no Dockerfile in [0-9a-f]{10}/)
   assert.deepEqual(await server.builds(), [])
   assert.deepEqual(await server.objectFiles(), [])
@@ -178,8 +190,7 @@ test('a Dockerfile elsewhere is found where the app says, and one left out of ar
   await server.db('apps').update({ settings: { dockerfile_path: './docker/Build file' } })
   const missing = await repo.commit().then(() => repo.push('hypeman', 'main'))
   assert.match(missing.text, /hint: there is no docker\/Build file in/)
-  await repo.git('mv', '-k', 'Dockerfile', 'Dockerfile')
-  await import('node:fs/promises').then((fs) => fs.mkdir(`${repo.dir}/docker`))
+  await mkdir(`${repo.dir}/docker`)
   await repo.write('docker/Build file', 'FROM scratch\n')
   await repo.commit()
   await repo.push('hypeman', 'main')
@@ -214,21 +225,50 @@ test('submodules and git-lfs pointers are warned of', async (t) => {
   server.endAll()
   const repo = await server.givenClient(t, 'web')
   await repo.write('.gitmodules', '[submodule "x"]\n')
-  await repo.write('model.bin', 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n')
+  await repo.write(
+    'model.bin',
+    'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n',
+  )
   await repo.commit()
   const { text } = await repo.push('hypeman', 'main')
   assert.match(text, /warning: submodules are not fetched/)
   assert.match(text, /warning: git-lfs is not served: .*model\.bin/)
 })
 
-test('a full disk and an unreachable database refuse the push before the ref moves', async (t) => {
-  const full = await givenGitServer(t, { freeBytesMin: Number.MAX_SAFE_INTEGER })
-  const repo = await full.givenClient(t, 'web')
+test('a full disk refuses the push before the ref moves', async (t) => {
+  const server = await givenGitServer(t, { freeBytesMin: Number.MAX_SAFE_INTEGER })
+  const repo = await server.givenClient(t, 'web')
   const refused = await repo.push('hypeman', 'main')
   assert.equal(refused.exitCode, 1)
   assert.match(refused.text, /error: the build server has \d+ MiB of disk left/)
-  const { id } = await full.app('web')
-  assert.equal(await full.repositories.tip(id, 'refs/heads/main'), undefined)
+  const { id } = await server.app('web')
+  assert.equal(await server.repositories.tip(id, 'refs/heads/main'), undefined)
+})
+
+test('a database that cannot be reached refuses the push, within the deadline', async (t) => {
+  const silentPeer = createServer(() => {}).listen(0, '127.0.0.1')
+  t.after(() => silentPeer.close())
+  await once(silentPeer, 'listening')
+  const { port } = silentPeer.address() as AddressInfo
+  const server = await givenGitServer(t)
+  const repo = await server.givenClient(t, 'web')
+  await repo.push('hypeman', 'main:refs/heads/dev')
+  const app = await server.app('web')
+  const principal = { user: 'ada', tenant: 'acme', admin: false, permissions: undefined, jti: 'x' }
+  const push = { app, principal, repoPath: '/x', clientGone: new AbortController().signal }
+  const refs = [{ oldSha: '0'.repeat(40), newSha: '1'.repeat(40), ref: 'refs/heads/main' }]
+  for (const url of [`postgres://127.0.0.1:${port}/x`, 'postgres://127.0.0.1:1/x']) {
+    const db = createDb(url)
+    t.after(() => db.destroy())
+    const admission = createAdmission({
+      db,
+      diskPath: '/',
+      freeBytesMin: 0,
+      databaseDeadlineMs: 300,
+    })
+    const refusal = await admission(push, refs)
+    assert.match(refusal?.reason ?? '', /cannot reach its database/)
+  }
 })
 
 test('push options: no-cache reaches the build, an unknown one is named', async (t) => {

@@ -1,6 +1,6 @@
 // A branch that moved while nobody looked gets its build, once.
 import assert from 'node:assert/strict'
-import { rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { ZERO_OID } from '../../server/git/pkt-line.ts'
@@ -31,7 +31,10 @@ test('a moved tip without a recorded push is queued exactly once, however often 
   assert.equal(await server.reconciler.reconcile(), 0)
   const commit = await moveUnseen(server, 'web')
   const rounds = await Promise.all([1, 2, 3].map(() => server.reconciler.reconcile()))
-  assert.equal(rounds.reduce((sum, n) => sum + n), 1)
+  assert.equal(
+    rounds.reduce((sum, n) => sum + n),
+    1,
+  )
   assert.equal(await server.reconciler.reconcile(), 0)
   const builds = await server.builds()
   assert.equal(builds.length, 2)
@@ -105,4 +108,14 @@ test('a lost push that cannot be built is recorded and not tried for ever', asyn
   assert.equal(pushes.length, 2)
   await server.db('apps').update({ settings: {} })
   assert.equal(await server.reconciler.reconcile(), 0)
+})
+
+test('at the start, what a push of a dead server has left is removed', async (t) => {
+  const { server } = await givenPushedApp(t)
+  const objects = join(server.repositories.path((await server.app('web')).id), 'objects')
+  await mkdir(join(objects, 'tmp_objdir-incoming-abc/pack'), { recursive: true })
+  await server.reconciler.start()
+  await server.reconciler.stop()
+  const left = await readdir(objects)
+  assert.ok(!left.some((name) => name.startsWith('tmp_')), left.join())
 })

@@ -1,8 +1,9 @@
 // The defects of node-git-server 1.0.0, each kept from it by the adapter: a test per symptom.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile, readlink, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
@@ -281,9 +282,29 @@ test('git and its hooks run without privileges and know no secret', async (t) =>
   await push.done
 })
 
+test('a repository over which git complains at length still answers', async (t) => {
+  const server = await givenGitServer(t)
+  server.endAll()
+  const repo = await server.givenClient(t, 'web')
+  await repo.push('hypeman', 'main')
+  const path = server.repositories.path((await server.app('web')).id)
+  const broken = Array.from({ length: 3_000 }, (_, i) => {
+    return `${(i + 1).toString(16).padStart(40, 'a')} refs/heads/broken-${i}\n`
+  })
+  await writeFile(
+    join(path, 'packed-refs'),
+    `# pack-refs with: peeled fully-peeled sorted\n${broken.sort((a, b) => (a.slice(41) < b.slice(41) ? -1 : 1)).join('')}`,
+  )
+  const said = await server.git.run(['-C', path, 'for-each-ref', '--count=1', 'refs/heads/main'])
+  assert.match(said, /refs\/heads\/main/)
+  await repo.commit()
+  const { exitCode, text } = await repo.push('hypeman', 'main')
+  assert.equal(exitCode, 0, text)
+  await repo.git('fetch', 'hypeman', 'main')
+})
+
 /** Git processes and hooks that have a repository as their folder or name it. */
 async function processesOn(repoPath: string): Promise<string[]> {
-  const { readdir, readlink } = await import('node:fs/promises')
   const found: string[] = []
   for (const pid of await readdir('/proc')) {
     if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue

@@ -171,11 +171,11 @@ test('an answer in the middle of an upload reaches the client, and costs it noth
   const patch = `PATCH /v2/builds/acme1/blobs/uploads/x HTTP/1.1\r\n${head}`
   client.write(`${patch}content-length: ${2 * half.length}\r\n\r\n`)
   client.write(half)
-  await until(() => /^HTTP\/1.1 413 [^]*too large/.test(heard), 'the answer')
+  await until(() => /^HTTP\/1.1 413 [\s\S]*too large/.test(heard), 'the answer')
   await sleep(50)
   client.write(half)
   client.write(`GET /v2/ HTTP/1.1\r\n${head}\r\n`)
-  await until(() => /too large[^]*HTTP\/1.1 200 /.test(heard), 'the next answer')
+  await until(() => /too large[\s\S]*HTTP\/1.1 200 /.test(heard), 'the next answer')
 })
 
 test('neither credentials nor forwarded addresses of a client get to the registry', async (t) => {

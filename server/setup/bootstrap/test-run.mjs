@@ -76,7 +76,7 @@ async function runGroup(root, { files, concurrency }) {
 
 /** The whole run in the runner's own words. */
 function printTotal(all) {
-  const total = (name) => all.reduce((sum, counts) => sum + (counts[name] ?? 0), 0)
+  const total = (name) => Math.round(all.reduce((sum, counts) => sum + (counts[name] ?? 0), 0))
   process.stdout.write('\nall test files\n')
   for (const name of COUNTS) process.stdout.write(`ℹ ${name} ${total(name)}\n`)
 }

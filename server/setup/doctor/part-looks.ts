@@ -35,7 +35,7 @@ export function partLooks(cache: Cache, baseInitramfs: string | undefined): Look
   const tools = Object.keys(TOOL_PACKAGES) as Tool[]
   return [
     part('Node', async () => ({ version: process.version.slice(1), from: process.execPath })),
-    tool('git', 'git'),
+    { ...tool('git', 'git'), repair: 'apt-get install git' },
     ...tools.map((name) => tool(name, TOOL_PACKAGES[name])),
     part('vhost-device-vsock', () => vsockDevice(cache, lookOnlyApt).then(program)),
     part('guest kernel', async () => {
@@ -57,7 +57,7 @@ function tool(name: string, debianPackage: string): Look {
   return {
     name,
     isNeeded: true,
-    repair: `apt-get install --no-install-recommends ${debianPackage}`,
+    repair: SET_UP,
     async look() {
       const path = await which(name)
       if (!path) throw new Error(`not found; package ${debianPackage}`)

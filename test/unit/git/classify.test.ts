@@ -1,0 +1,72 @@
+// What a ref update means: every update falls into exactly one class, and what protects refs can't be evaded.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { classify } from '../../../server/git/classify.ts'
+import { ZERO_OID } from '../../../server/git/pkt-line.ts'
+
+const DEPLOY = ['main', 'release/1.0']
+const SHA = '1'.repeat(40)
+const kindOf = (ref: string, newSha = SHA) =>
+  classify({ oldSha: ZERO_OID, newSha, ref }, DEPLOY).kind
+
+test('branches, tags and the rest', () => {
+  assert.deepEqual(
+    [
+      kindOf('refs/heads/main'),
+      kindOf('refs/heads/release/1.0'),
+      kindOf('refs/heads/dev'),
+      kindOf('refs/heads/dev', ZERO_OID),
+      kindOf('refs/heads/main', ZERO_OID),
+      kindOf('refs/tags/v1'),
+      kindOf('refs/tags/v1', ZERO_OID),
+      kindOf('refs/tags/builds/x'),
+      kindOf('refs/tags/builds/x', ZERO_OID),
+      kindOf('refs/heads/builds/x'),
+      kindOf('refs/notes/commits'),
+      kindOf('refs/heads/'),
+      kindOf('HEAD'),
+    ],
+    [
+      'build',
+      'build',
+      'stored',
+      'deleted',
+      'refused',
+      'tag',
+      'deleted',
+      'refused',
+      'refused',
+      'stored',
+      'refused',
+      'refused',
+      'refused',
+    ],
+  )
+})
+
+test('whatever the ref: built only on a deploy branch, refused with a reason, never both', () => {
+  const ref = fc.oneof(
+    fc.string({ unit: 'binary', maxLength: 600 }),
+    fc.string({ unit: 'grapheme' }).map((name) => `refs/heads/${name}`),
+    fc.string().map((name) => `refs/tags/builds/${name}`),
+    fc.constantFrom('refs/heads/main', 'refs/heads/main ', 'refs/heads/Main', 'refs//heads/main'),
+  )
+  fc.assert(
+    fc.property(ref, fc.boolean(), (name, isDeletion) => {
+      const update = { oldSha: SHA, newSha: isDeletion ? ZERO_OID : SHA, ref: name }
+      const result = classify(update, DEPLOY)
+      if (result.kind === 'build') {
+        assert.ok(DEPLOY.includes(result.branch) && !isDeletion)
+        assert.equal(name, `refs/heads/${result.branch}`)
+      }
+      if (name.startsWith('refs/tags/builds/')) assert.equal(result.kind, 'refused')
+      if (!/^refs\/(heads|tags)\//.test(name)) assert.equal(result.kind, 'refused')
+      if (result.kind === 'refused') {
+        assert.ok(result.reason !== '' && result.hint !== '')
+        // A person's terminal is not for the name to write on.
+        assert.doesNotMatch(result.reason, /[\u0000-\u001f\u007f-\u009f]/)
+      }
+    }),
+  )
+})
