@@ -88,6 +88,8 @@ function launch(options: EmbeddedOptions): ChildProcess {
     env: CLEAN_ENV,
     cwd: '/',
     stdio: ['ignore', 'ignore', 'pipe'],
+    // A Ctrl-C of the terminal is for the server, which stops its children in order.
+    detached: true,
   })
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     for (const line of text.split('\n')) if (line) log.debug({ line }, 'postgres')

@@ -128,6 +128,8 @@ function run(
     cwd: '/',
     env: { PATH: '/usr/bin:/bin', OTEL_TRACES_EXPORTER: 'none' },
     stdio: ['ignore', 'ignore', 'pipe'],
+    // A Ctrl-C of the terminal is for the server, which stops its children in order.
+    detached: true,
   })
   let tail = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
