@@ -221,8 +221,9 @@ async function release(paths: PodPaths, owned: Owned): Promise<void> {
   await attempt(() => owned.cgroup?.remove())
   // With something left the record stays, for the next sweep.
   if (errors.length === 0) await attempt(() => removePodFolders(paths))
-  if (errors.length > 0)
-    throw new AggregateError(errors, `pod ${owned.record.id} left something behind`)
+  if (errors.length === 0) return
+  const what = errors.map(({ message }) => message).join('; ')
+  throw new AggregateError(errors, `pod ${owned.record.id} left something behind: ${what}`)
 }
 
 async function end(child: Child | undefined): Promise<void> {

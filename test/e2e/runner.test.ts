@@ -44,7 +44,8 @@ test('a pod builds an app, pushes it, and is gone afterwards', async (t) => {
   await t.test('its disks and its token have no name on the host', async () => {
     assert.deepEqual(await readdir(join(dataDir, 'pods')), [])
     const sockets = await readdir(join(runDir, pod.id, 's'))
-    assert.deepEqual(sockets.sort(), ['vhost', 'vm', 'vm_5000'])
+    // The vsock device may have closed the door for QEMU already.
+    assert.deepEqual(sockets.filter((name) => name !== 'vhost').sort(), ['vm', 'vm_5000'])
   })
 
   const channel = await pod.connect(never())

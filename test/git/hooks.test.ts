@@ -12,6 +12,7 @@ import { execa } from 'execa'
 import { ZERO_OID } from '../../server/git/pkt-line.ts'
 import { givenBuild } from '../helpers/builds.ts'
 import { type GitServer, givenGitServer } from '../helpers/git-server.ts'
+import { post, pushBody } from '../helpers/git-wire.ts'
 
 const CLIENT = fileURLToPath(new URL('../../hooks/client.cjs', import.meta.url))
 
@@ -52,6 +53,17 @@ async function givenFollowedPush(t: TestContext, server: GitServer) {
   throw new Error('no hook is running')
 }
 
+async function receivePackOf(repoPath: string): Promise<number> {
+  for (;;) {
+    for (const pid of await readdir('/proc')) {
+      const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+      // The last of the programs that the launcher becomes.
+      if (command.startsWith('git\0receive-pack') && command.includes(repoPath)) return Number(pid)
+    }
+    await sleep(10)
+  }
+}
+
 test('only the hook of a push under way is believed, and each hook once', async (t) => {
   const server = await givenGitServer(t)
   const { repoPath, hookPid, ppid } = await givenFollowedPush(t, server)
@@ -63,6 +75,23 @@ test('only the hook of a push under way is believed, and each hook once', async 
   assert.match(await say(server, { ...replay, repo: '/elsewhere' }), refused, 'another repository')
   assert.match(await say(server, 'not json'), refused)
   assert.equal((await server.builds()).length, 1)
+})
+
+test('who knows the process of a push is not its hook for all that', async (t) => {
+  const server = await givenGitServer(t)
+  server.endAll()
+  const repo = await server.givenClient(t, 'web')
+  await repo.push('hypeman', 'main:refs/heads/dev')
+  const repoPath = server.repositories.path((await server.app('web')).id)
+  const { commands, pack } = await pushBody(repo)
+  const { req, reply } = post(`${server.url}/web.git/git-receive-pack`, await server.token())
+  req.write(commands)
+  const ppid = await receivePackOf(repoPath)
+  // No hook has run yet, so nothing is used up; only the parentage is wrong.
+  const claim = { hook: 'pre-receive', pid: process.pid, ppid, repo: repoPath }
+  assert.match(await say(server, claim), /belongs to no push/)
+  req.end(pack)
+  assert.match((await reply).text, /ok refs\/heads\/main/)
 })
 
 test('the socket is for the git user alone, in a folder it cannot write to', async (t) => {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { ZERO_OID } from '../../server/git/pkt-line.ts'
 import { type GitServer, givenGitServer } from '../helpers/git-server.ts'
 
@@ -24,6 +25,10 @@ async function givenPushedApp(t: TestContext, name = 'web') {
   const repo = await server.givenClient(t, name)
   await repo.push('hypeman', 'main')
   return { server, repo }
+}
+
+async function untilIdle(server: GitServer): Promise<void> {
+  for (let i = 0; i < 500 && server.live.count > 0; i += 1) await sleep(10)
 }
 
 test('a moved tip without a recorded push is queued exactly once, however often it is looked for', async (t) => {
@@ -59,14 +64,34 @@ test('a repository with a push under way is left to its own hook', async (t) => 
   const server = await givenGitServer(t)
   const repo = await server.givenClient(t, 'web')
   const push = repo.startPush('hypeman', 'main')
-  const { id } = await server.untilBuild()
+  await server.untilBuild()
   await push.line(/queued/)
+  assert.equal(server.live.count, 1)
   await server.db('builds').delete()
   await server.db('pushes').delete()
-  assert.equal(await server.reconciler.reconcile(), 0, 'while it is live')
+  // The branch has moved and no row says so: as in the moment before the hook is heard.
+  const [round] = await Promise.all([server.reconciler.reconcile(), server.live.count])
+  assert.equal(round, 0)
   await push.done
-  for (let i = 0; i < 100 && server.live.count > 0; i += 1) await new Promise(setImmediate)
-  assert.notEqual(id, undefined)
+  await untilIdle(server)
+  assert.equal(await server.reconciler.reconcile(), 1)
+})
+
+test('a move that another has recorded by the time it is archived is not queued', async (t) => {
+  const { server } = await givenPushedApp(t)
+  const commit = await moveUnseen(server, 'web')
+  const app = await server.app('web')
+  const update = { oldSha: ZERO_OID, newSha: commit, ref: 'refs/heads/main' }
+  const seen = await server.db('pushes').orderBy('id', 'desc').first('id')
+  const recovering = server.intake.recover({ app, update, latestPushId: seen.id })
+  // By the row that another process inserts while this one reads the repository.
+  await server.db.transaction(async (trx) => {
+    await trx('apps').where({ id: app.id }).forUpdate().first('id')
+    await sleep(500)
+    await server.intake.record({ app, update, pusher: 'ada', source: 'push' })
+  })
+  assert.equal(await recovering, undefined)
+  assert.equal((await server.builds()).length, 1)
 })
 
 test('a hook that records the same move first, or a later one, keeps the reconciler from queueing', async (t) => {

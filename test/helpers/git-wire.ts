@@ -25,9 +25,9 @@ export async function pushBody(repo: Repo, ref = 'refs/heads/main'): Promise<Wir
 
 export interface Posted {
   req: ClientRequest
-  /** Rejects when the connection breaks first. */
-  reply: Promise<{ status: number; text: string }>
   response: Promise<IncomingMessage>
+  /** Read from when it is asked for. Rejects when the connection breaks first. */
+  readonly reply: Promise<{ status: number; text: string }>
 }
 
 /** A POST whose body the test writes. */
@@ -45,11 +45,21 @@ export function post(
     },
   })
   const response = once(req, 'response').then(([res]) => res as IncomingMessage)
-  const reply = response.then(async (res) => {
-    const chunks: Buffer[] = []
-    for await (const chunk of res) chunks.push(chunk as Buffer)
-    return { status: res.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }
-  })
-  reply.catch(() => {}) // a test that breaks the connection does not look at it
-  return { req, reply, response }
+  response.catch(() => {}) // a test that breaks the connection does not look at it
+  return {
+    req,
+    response,
+    get reply() {
+      const reply = read(response)
+      reply.catch(() => {})
+      return reply
+    },
+  }
+}
+
+async function read(response: Promise<IncomingMessage>): Promise<{ status: number; text: string }> {
+  const res = await response
+  const chunks: Buffer[] = []
+  for await (const chunk of res) chunks.push(chunk as Buffer)
+  return { status: res.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }
 }
