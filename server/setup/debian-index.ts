@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { execa } from 'execa'
 import { DEBIAN_KEYRING } from './tools.ts'
 
-const MIRROR = process.env.DEBIAN_MIRROR ?? ''
 export const DEBIAN_SUITE = 'bookworm'
 const UPDATE_DEADLINE_MS = 600_000
 
@@ -19,16 +18,21 @@ export interface PackageIndex {
 /** The index of the machine itself. */
 export const machineIndex: PackageIndex = packageIndex([])
 
-/** Makes and updates an index of Debian below `work`, which the caller removes. */
-export async function debianIndex(work: string): Promise<PackageIndex> {
+/**
+ * Makes and updates an index of Debian below `work`, which the caller removes. `sources` are the lines of
+ * a sources.list: those that mmdebstrap has put into the builder's base.
+ */
+export async function debianIndex(work: string, sources: string): Promise<PackageIndex> {
   for (const folder of ['lists/partial', 'cache/archives/partial', 'parts', 'empty']) {
     await mkdir(join(work, folder), { recursive: true })
   }
-  await writeFile(join(work, 'sources.list'), sourcesOf(DEBIAN_SUITE))
+  await writeFile(join(work, 'sources.list'), sources)
   await writeFile(join(work, 'status'), '')
   const options = Object.entries({
     'Dir::Etc::sourcelist': join(work, 'sources.list'),
     'Dir::Etc::sourceparts': join(work, 'empty'),
+    'Dir::Etc::trusted': DEBIAN_KEYRING,
+    'Dir::Etc::trustedparts': join(work, 'empty'),
     'Dir::Etc::preferencesparts': join(work, 'empty'),
     'Dir::State': work,
     'Dir::State::lists': join(work, 'lists'),
@@ -41,15 +45,6 @@ export async function debianIndex(work: string): Promise<PackageIndex> {
   }).flatMap(([name, value]) => ['-o', `${name}=${value}`])
   await execa('apt-get', [...options, '-qq', 'update'], { timeout: UPDATE_DEADLINE_MS })
   return packageIndex(options)
-}
-
-function sourcesOf(suite: string): string {
-  const signed = `[signed-by=${DEBIAN_KEYRING}]`
-  return [
-    `deb ${signed} ${MIRROR}/debian ${suite} main`,
-    `deb ${signed} ${MIRROR}/debian-security ${suite}-security main`,
-    '',
-  ].join('\n')
 }
 
 function packageIndex(options: string[]): PackageIndex {

@@ -4,8 +4,9 @@ import { execa } from 'execa'
 import { type Cache, createCache, exists, readOnlyCache, SetupError } from './cache.ts'
 import { type Apt, createApt, lookOnlyApt } from './debian.ts'
 import { setupEnv } from './env.ts'
-import { builderImage } from './parts/builder-image.ts'
+import { builderImage, genericBase } from './parts/builder-image.ts'
 import { BUILDKIT_VERSION, buildkit } from './parts/buildkit.ts'
+import { debianSources } from './parts/debian-base.ts'
 import { DISTRIBUTION_VERSION, distribution } from './parts/distribution.ts'
 import { dropGoPath } from './parts/go.ts'
 import { initramfs } from './parts/initramfs.ts'
@@ -55,7 +56,7 @@ async function registryParts(cache: Cache, apt: Apt) {
 
 async function guestParts(cache: Cache, apt: Apt, tools: Tools) {
   const vsock = await vsockDevice(cache, apt)
-  const guest = await kernel(cache, apt)
+  const guest = await kernel(cache, apt, async () => debianSources(await genericBase(cache, tools)))
   const first = await firstDisk(setupEnv().baseInitramfs, () => initramfs(cache, guest, tools))
   return {
     vhostDeviceVsock: await reachable(vsock, 'vsock-device'),

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ZERO_OID } from '../../server/git/pkt-line.ts'
+import { insertPush } from '../../server/git/push-store.ts'
 import { type GitServer, givenGitServer } from '../helpers/git-server.ts'
 
 /** Moves main in the hosted repository behind the server's back. */
@@ -88,7 +89,7 @@ test('a move that another has recorded by the time it is archived is not queued'
   await server.db.transaction(async (trx) => {
     await trx('apps').where({ id: app.id }).forUpdate().first('id')
     await sleep(500)
-    await server.intake.record({ app, update, pusher: 'ada', source: 'push' })
+    await insertPush(trx, { app, update, pusher: 'ada', source: 'push' })
   })
   assert.equal(await recovering, undefined)
   assert.equal((await server.builds()).length, 1)

@@ -10,7 +10,7 @@ import { DEBIAN_SUITE } from '../debian-index.ts'
 import type { Tools } from '../tools.ts'
 import { agentBundle, hashFiles } from './agent-bundle.ts'
 import { BUILDKIT_VERSION } from './buildkit.ts'
-import { debianBase } from './debian-base.ts'
+import { type DebianBase, debianBase } from './debian-base.ts'
 import { GUEST_NODE_VERSION, guestNode } from './guest-node.ts'
 
 const IMAGE = fileURLToPath(new URL('../../../images/generic', import.meta.url))
@@ -25,7 +25,7 @@ export async function builderImage(
   tools: Tools,
   buildkitDir: string,
 ): Promise<BuilderImage> {
-  const base = await debianBase(cache, tools, await packageList())
+  const base = await genericBase(cache, tools)
   const node = await guestNode(cache)
   const agent = await agentBundle(cache)
   const rootfs = join(IMAGE, 'rootfs')
@@ -50,6 +50,11 @@ export async function builderImage(
   })
   const image = `${join(layout, 'layout')}:latest`
   return { image, ...(await builderDisk({ image, cache, tools })) }
+}
+
+/** The Debian below the generic image. */
+export async function genericBase(cache: Cache, tools: Tools): Promise<DebianBase> {
+  return debianBase(cache, tools, await packageList())
 }
 
 async function packageList(): Promise<string[]> {

@@ -32,6 +32,12 @@ export async function debianBase(
   return { tar: join(dir, 'base.tar'), key }
 }
 
+/** Where its packages come from, in the words of its own sources.list. */
+export async function debianSources({ tar }: DebianBase): Promise<string> {
+  const { stdout } = await execa('tar', ['-xOf', tar, './etc/apt/sources.list'])
+  return `${stdout}\n`
+}
+
 async function bootstrap(mmdebstrap: string, packages: string[], tar: string): Promise<void> {
   // essential: dpkg goes with anything smaller, and the packages could not be configured.
   const args = ['--quiet', '--variant=essential', `--include=${packages.join(',')}`]

@@ -24,17 +24,26 @@ export async function knownKernel(cache: Cache): Promise<Kernel | undefined> {
   return kernelIn(join(cache.dir, `kernel-${version}`), version)
 }
 
-export async function kernel(cache: Cache, apt: Apt): Promise<Kernel> {
-  return (await knownKernel(cache)) ?? (await fetchKernel(cache, apt))
+/** `debianSources`: a sources.list of Debian, asked for only when the machine's own index has no such kernel. */
+export async function kernel(
+  cache: Cache,
+  apt: Apt,
+  debianSources: () => Promise<string>,
+): Promise<Kernel> {
+  return (await knownKernel(cache)) ?? (await fetchKernel(cache, apt, debianSources))
 }
 
 const kernelIn = (dir: string, version: string) => ({ dir, version, image: join(dir, 'vmlinuz') })
 
-async function fetchKernel(cache: Cache, apt: Apt): Promise<Kernel> {
+async function fetchKernel(
+  cache: Cache,
+  apt: Apt,
+  debianSources: () => Promise<string>,
+): Promise<Kernel> {
   const work = join(cache.dir, `.debian-index-${process.pid}`)
   try {
     await apt.update()
-    const { index, name } = await findPackage(work)
+    const { index, name } = await findPackage(work, debianSources)
     const version = name.replace(/^linux-image-/, '')
     const dir = await cache.part({
       name: 'kernel',
@@ -50,10 +59,13 @@ async function fetchKernel(cache: Cache, apt: Apt): Promise<Kernel> {
   }
 }
 
-async function findPackage(work: string): Promise<{ index: PackageIndex; name: string }> {
+async function findPackage(
+  work: string,
+  debianSources: () => Promise<string>,
+): Promise<{ index: PackageIndex; name: string }> {
   const here = kernelPackage(await machineIndex.depends(META_PACKAGE))
   if (here) return { index: machineIndex, name: here }
-  const index = await debianIndex(work)
+  const index = await debianIndex(work, await debianSources())
   const there = kernelPackage(await index.depends(META_PACKAGE))
   if (there) return { index, name: there }
   throw new Error(`Debian's package index has no ${META_PACKAGE}; is its mirror reachable?`)
