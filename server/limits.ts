@@ -28,7 +28,6 @@ export const HELLO_DEADLINE_MS = 60_000
 export const PREPARE_DEADLINE_MS = 300_000
 export const PUSH_DEADLINE_MS = 900_000
 export const AGENT_SILENCE_MAX_MS = 60_000
-export const CANCEL_GRACE_MS = 2_000
 /** How long DELETE /builds/{id} waits for the VM to be gone. */
 export const CANCEL_DEADLINE_MS = 20_000
 export const STOP_GRACE_MS = 10_000

@@ -146,7 +146,7 @@ export function toPublic(row: BuildRow, registryName: string, position?: number)
   }
 }
 
-export function phasesOf(row: BuildRow): Phases | undefined {
+function phasesOf(row: BuildRow): Phases | undefined {
   const built = row.pushingAt ?? row.completedAt
   const phases = {
     queue_ms: between(row.createdAt, row.claimedAt),

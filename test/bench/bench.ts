@@ -35,7 +35,7 @@ try {
   )
   if (ratios.length > 0)
     console.log(`push → ready is ${median(ratios).toFixed(1)} times bare buildctl`)
-  else console.log('bare buildctl was left out: it needs root and runc (apt-get install runc)')
+  else console.log('bare buildctl was left out: it needs root')
 } finally {
   await server.stop()
 }
