@@ -62,7 +62,6 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
     }),
   })
   await hooks.start()
-  core.releasers.add('hook socket', () => hooks.stop())
 
   const registry = createRegistryProxy({
     upstream: core.upstream,
@@ -112,6 +111,8 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
 
   const url = await http.listen({ host: config.host, port: config.port })
   core.releasers.add('http', () => http.stop())
+  // Stopped before http, so that a followed push hears why its lines end.
+  core.releasers.add('hook socket', () => hooks.stop())
   core.setPublicUrl(url)
   finish.start()
   core.releasers.add('finish', () => finish.stop())

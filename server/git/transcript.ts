@@ -45,8 +45,8 @@ export function createTranscript({ buildId, links, now = Date.now }: TranscriptO
   function status(next: BuildStatus): string[] {
     waiting = { for: WAITING[next] ?? next, since: now() }
     current = undefined
-    if (next === 'building') return [`${STEP}Starting the builder VM`]
-    if (next === 'pushing') return [`${STEP}Pushing the image`]
+    if (next === 'building') return [`${STEP}Starting builder VM`]
+    if (next === 'pushing') return [`${STEP}Pushing image`]
     return []
   }
 
@@ -104,7 +104,7 @@ export function createTranscript({ buildId, links, now = Date.now }: TranscriptO
     },
 
     position(position: number): string[] {
-      return [`${DETAIL}Queued, position ${position}`]
+      return [`${DETAIL}queued, position ${position}`]
     },
 
     event(event: BuildEvent): string[] {
