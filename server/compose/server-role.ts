@@ -62,6 +62,7 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
     }),
   })
   await hooks.start()
+  core.releasers.add('hook socket', () => hooks.stop())
 
   const registry = createRegistryProxy({
     upstream: core.upstream,
@@ -110,9 +111,10 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
   })
 
   const url = await http.listen({ host: config.host, port: config.port })
-  core.releasers.add('http', () => http.stop())
-  // Stopped before http, so that a followed push hears why its lines end.
-  core.releasers.add('hook socket', () => hooks.stop())
+  core.releasers.add('http', async () => {
+    await hooks.stop() // before http, so that a followed push hears why its lines end
+    await http.stop()
+  })
   core.setPublicUrl(url)
   finish.start()
   core.releasers.add('finish', () => finish.stop())

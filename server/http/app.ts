@@ -86,13 +86,20 @@ function registryMount(registry: HttpOptions['registry']): Koa.Middleware {
 
 function listen(server: Server, { host, port }: { host: string; port: number }): Promise<string> {
   return new Promise((resolve, reject) => {
-    server.once('error', reject)
+    const fail = (error: NodeJS.ErrnoException) => reject(explain(error, host, port))
+    server.once('error', fail)
     server.listen(port, host, () => {
-      server.off('error', reject)
+      server.off('error', fail)
       const { port: taken } = server.address() as AddressInfo
       resolve(`http://${isIPv6(host) ? `[${host}]` : host}:${taken}`)
     })
   })
+}
+
+function explain(error: NodeJS.ErrnoException, host: string, port: number): Error {
+  if (error.code !== 'EADDRINUSE') return error
+  const message = `PORT=${port} on HOST=${host} is taken by another program. Set PORT to a free one; 0 takes any.`
+  return new Error(message, { cause: error })
 }
 
 async function stop(server: Server): Promise<void> {
