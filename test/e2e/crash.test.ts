@@ -66,10 +66,14 @@ test('a server killed between the ref’s move and its intake queues the build a
   const server = await givenServer(t)
   const token = await server.token('ada')
   const repo = await givenApp(t, server, token, 'hello', 'hello')
-  // The server's own copy of the hook waits instead of reporting, so that the moment can be hit.
+  // The server's own copy of the hook waits instead of reporting, so that the moment can be hit; it ends with
+  // its git.
   const hook = join(server.dataDir, 'staged/hooks/post-receive')
   const original = await readFile(hook)
-  await writeFile(hook, '#!/bin/sh\necho "waiting to be killed"\nexec sleep 600\n')
+  await writeFile(
+    hook,
+    '#!/bin/sh\necho "waiting to be killed"\nwhile kill -0 "$PPID"; do sleep 0.1; done\n',
+  )
   const push = repo.startPush('hypeman', 'main')
   await push.line(/waiting to be killed/)
   const rows = await server.sql<{ count: number }>('select count(*)::int as count from builds')

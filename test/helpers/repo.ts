@@ -127,7 +127,12 @@ function watch(child: ChildProcess): RunningPush {
     lines,
     done,
     interrupt(signal = 'SIGINT') {
-      if (child.pid) process.kill(-child.pid, signal)
+      try {
+        if (child.pid) process.kill(-child.pid, signal)
+      } catch (error) {
+        // It has ended by itself in the meantime.
+        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+      }
     },
     line(pattern) {
       const known = lines.find(({ text }) => pattern.test(text))
