@@ -1,6 +1,7 @@
 // A commit as a source archive: `git archive` as the git user, checked while it streams into the store. The
 // host never extracts it. On any failure nothing is left.
 import { AppError, DOCKERFILE_REQUIRED } from '../errors.ts'
+import { joinSignals } from '../join-signals.ts'
 import { ARCHIVE_DEADLINE_MS } from '../limits.ts'
 import type { Objects, StoredObject } from '../objects/objects.ts'
 import { type ArchiveLimits, createArchiveCheck } from './archive-check.ts'
@@ -26,8 +27,9 @@ export interface Archive {
 export async function archiveCommit(options: ArchiveOptions): Promise<Archive> {
   const { git, objects, repoPath, commit, dockerfile, limits } = options
   const abort = new AbortController()
-  const signal = AbortSignal.any([abort.signal, AbortSignal.timeout(ARCHIVE_DEADLINE_MS)])
-  const { stdout, done } = git.stream(['-C', repoPath, 'archive', '--format=tar', commit], signal)
+  const ending = joinSignals([abort.signal], ARCHIVE_DEADLINE_MS)
+  const args = ['-C', repoPath, 'archive', '--format=tar', commit]
+  const { stdout, done } = git.stream(args, ending.signal)
   const check = createArchiveCheck(dockerfile, limits)
 
   // Whatever is wrong is thrown before the last byte is taken, so that the store keeps nothing.
@@ -45,6 +47,7 @@ export async function archiveCommit(options: ArchiveOptions): Promise<Archive> {
     abort.abort()
     stdout.destroy()
     await done
+    ending.dispose()
   }
 }
 

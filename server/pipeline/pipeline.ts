@@ -8,6 +8,7 @@ import type { Tokens } from '../auth/tokens.ts'
 import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
 import { asError } from '../errors.ts'
+import { joinSignals } from '../join-signals.ts'
 import { BOOT_DEADLINE_MS, BUILD_DISK_BYTES, REGISTRY_TOKEN_TTL_MIN_SECONDS } from '../limits.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'
 import { createLease, type Lease } from '../queue/lease.ts'
@@ -125,9 +126,9 @@ export function createPipeline(options: PipelineOptions) {
   async function talk(current: Run, pod: Pod, signal: AbortSignal): Promise<BuildResult> {
     const { lease, writer } = current
     const started = Date.now()
+    const boot = joinSignals([signal], BOOT_DEADLINE_MS)
     try {
-      const boot = AbortSignal.any([signal, AbortSignal.timeout(BOOT_DEADLINE_MS)])
-      const channel = await pod.connect(boot)
+      const channel = await pod.connect(boot.signal)
       const onAbort = () => channel.destroy(new Error('stopped'))
       signal.addEventListener('abort', onAbort, { once: true })
       if (signal.aborted) onAbort()
@@ -156,6 +157,8 @@ export function createPipeline(options: PipelineOptions) {
         if (line.trim()) await writer.write({ type: 'log', line: `console: ${line.trimEnd()}` })
       }
       throw explainPodEnd(asError(error), exit, pod.console(), Date.now() - started)
+    } finally {
+      boot.dispose()
     }
   }
 

@@ -4,6 +4,7 @@ import { access } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AGENT_PORT } from '../../agent/protocol.ts'
 import { asError } from '../errors.ts'
+import { joinSignals } from '../join-signals.ts'
 import {
   CONSOLE_RING_BYTES_MAX,
   POD_KILL_DEADLINE_MS,
@@ -186,7 +187,14 @@ function asPod(spec: PodSpec, options: QemuPodOptions, owned: Owned): Pod {
     detail: accel,
     exited,
     console: owned.ring.text,
-    connect: (signal) => connect(paths.guestSocket, AbortSignal.any([signal, over.signal])),
+    async connect(signal) {
+      const joined = joinSignals([signal, over.signal])
+      try {
+        return await connect(paths.guestSocket, joined.signal)
+      } finally {
+        joined.dispose()
+      }
+    },
     stop(): Promise<void> {
       stopping ??= release(paths, owned)
       return stopping

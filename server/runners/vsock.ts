@@ -1,6 +1,7 @@
 // Dials a port of a guest through its hybrid vsock socket: connect, send `CONNECT <port>\n`, read
 // `OK <n>\n` byte for byte, and everything after belongs to the conversation. DESIGN §4.8.
 import { connect, type Socket } from 'node:net'
+import { joinSignals } from '../join-signals.ts'
 import { VSOCK_ATTEMPT_MS } from '../limits.ts'
 
 /** `OK 4294967295\n` is the longest answer. */
@@ -14,15 +15,17 @@ const NEWLINE = 10
 export async function dialGuest(path: string, port: number, signal: AbortSignal): Promise<Socket> {
   const socket = connect(path)
   socket.on('error', () => {}) // 'close' follows; whoever reads sees the end
-  const attempt = AbortSignal.any([signal, AbortSignal.timeout(VSOCK_ATTEMPT_MS)])
+  const attempt = joinSignals([signal], VSOCK_ATTEMPT_MS)
   try {
     socket.write(`CONNECT ${port}\n`)
-    await readAnswer(socket, attempt)
-    while (socket.readableLength === 0) await readable(socket, attempt)
+    await readAnswer(socket, attempt.signal)
+    while (socket.readableLength === 0) await readable(socket, attempt.signal)
     return socket
   } catch (error) {
     socket.destroy()
     throw error
+  } finally {
+    attempt.dispose()
   }
 }
 
