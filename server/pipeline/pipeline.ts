@@ -9,7 +9,12 @@ import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
 import { asError } from '../errors.ts'
 import { joinSignals } from '../join-signals.ts'
-import { BOOT_DEADLINE_MS, BUILD_DISK_BYTES, REGISTRY_TOKEN_TTL_MIN_SECONDS } from '../limits.ts'
+import {
+  BOOT_DEADLINE_MS,
+  BUILD_ATTEMPTS_MAX,
+  BUILD_DISK_BYTES,
+  REGISTRY_TOKEN_TTL_MIN_SECONDS,
+} from '../limits.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'
 import { createLease, type Lease } from '../queue/lease.ts'
 import type { Pod, Runner } from '../runners/runner.ts'
@@ -126,6 +131,7 @@ export function createPipeline(options: PipelineOptions) {
   async function talk(current: Run, pod: Pod, signal: AbortSignal): Promise<BuildResult> {
     const { lease, writer } = current
     const started = Date.now()
+    let saidHello = false
     const boot = joinSignals([signal], BOOT_DEADLINE_MS)
     try {
       const channel = await pod.connect(boot.signal)
@@ -135,6 +141,7 @@ export function createPipeline(options: PipelineOptions) {
       try {
         return await converse(channel, {
           onHello: async () => {
+            saidHello = true
             await lease.markHello()
             const seconds = ((Date.now() - started) / 1000).toFixed(1)
             const line = `Builder VM ready in ${seconds} s (${options.runner.name}, ${pod.detail})`
@@ -156,7 +163,9 @@ export function createPipeline(options: PipelineOptions) {
       for (const line of pod.console().trimEnd().split('\n').slice(-CONSOLE_LINES_SHOWN)) {
         if (line.trim()) await writer.write({ type: 'log', line: `console: ${line.trimEnd()}` })
       }
-      throw explainPodEnd(asError(error), exit, pod.console(), Date.now() - started)
+      const end = explainPodEnd(asError(error), exit, pod.console(), Date.now() - started)
+      end.beforeHello = !saidHello
+      throw end
     } finally {
       boot.dispose()
     }
@@ -183,7 +192,13 @@ export function createPipeline(options: PipelineOptions) {
       return
     }
     if (outcome.kind === 'failure') {
-      const { failureClass, message } = outcome.failure
+      const { failureClass, message, beforeHello } = outcome.failure
+      if (beforeHello && build.attempt < BUILD_ATTEMPTS_MAX) {
+        log.warn({ buildId: build.id, message }, 'a guest did not come up; once more')
+        await lease.append([{ type: 'log', line: `${message}; once more in a new VM` }])
+        await lease.requeue()
+        return
+      }
       const failed = await lease.fail({ failureClass, error: message })
       log.info({ buildId: build.id, failureClass, failed }, 'build failed')
       return

@@ -53,7 +53,7 @@ export async function claimNext(db: Db, worker: string): Promise<ClaimedBuild | 
     if (!row) return undefined
     const build = toBuild(row)
     if (build.attempt > 1) {
-      const reason = 'the worker of the attempt before was lost'
+      const reason = 'the attempt before did not come to its end'
       await appendEvents(trx, build.id, [{ type: 'attempt', attempt: build.attempt, reason }])
     }
     await appendEvents(trx, build.id, [{ type: 'status', status: 'building' }])

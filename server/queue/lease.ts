@@ -99,6 +99,18 @@ export function createLease({ db, buildId, token }: { db: Db; buildId: string; t
       return moved !== undefined
     },
 
+    /** Back to the queue for another attempt; this one counts. */
+    async requeue(): Promise<boolean> {
+      const moved = await transition(db, {
+        id: buildId,
+        from: ['building', 'pushing'],
+        to: 'queued',
+        leaseToken: token,
+        set: { lease_token: null, lease_until: null },
+      })
+      return moved !== undefined
+    },
+
     /** Hands the build back to the queue on shutdown; the attempt does not count. */
     async handBack(): Promise<boolean> {
       const moved = await transition(db, {

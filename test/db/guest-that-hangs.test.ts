@@ -1,0 +1,60 @@
+// The pipeline with a runner whose guests do not come up: a fake of the seam, real rows around it.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createTokens } from '../../server/auth/tokens.ts'
+import { createBuildStore } from '../../server/builds/store.ts'
+import { createPipeline } from '../../server/pipeline/pipeline.ts'
+import { claimNext } from '../../server/queue/claim.ts'
+import { setSlots } from '../../server/queue/slots.ts'
+import type { Runner } from '../../server/runners/runner.ts'
+import { givenBuild } from '../helpers/builds.ts'
+import { givenDatabase, silent } from '../helpers/database.ts'
+
+const deadGuests: Runner = {
+  name: 'fake',
+  unusableReason: async () => null,
+  start: async ({ id }) => ({
+    id,
+    detail: 'fake',
+    connect: async () => {
+      throw new Error('nobody answers')
+    },
+    exited: sleep(10, { code: 1, signal: null, stopped: false }),
+    console: () => '',
+    stop: async () => {},
+  }),
+  sweep: async () => [],
+  close: async () => {},
+}
+
+test('a build whose guest does not come up gets one more VM, then fails as infra', async (t) => {
+  const { db, listener } = await givenDatabase(t)
+  await setSlots(db, 1)
+  const { id } = await givenBuild(db)
+  const pipeline = createPipeline({
+    db,
+    listener,
+    log: silent,
+    runner: deadGuests,
+    tokens: createTokens({ secret: 'x'.repeat(48) }),
+    sourceFile: () => '/dev/null',
+    manifestExists: async () => false,
+    registryService: () => {},
+    egressService: () => {},
+    registryName: () => 'localhost:1',
+    buildTimeoutSeconds: 60,
+  })
+  const store = createBuildStore({ db })
+  const once = async () => {
+    const build = await claimNext(db, 'w')
+    assert.ok(build)
+    await pipeline.run(build, new AbortController().signal)
+    return store.get(id)
+  }
+  assert.equal((await once())?.status, 'queued')
+  const ended = await once()
+  assert.equal(ended?.status, 'failed')
+  assert.equal(ended?.failureClass, 'infra')
+  assert.equal(ended?.attempt, 2)
+})
