@@ -23,7 +23,7 @@ export const BUILD_ARGS_MAX = 100
 export const BUILD_ARG_BYTES_MAX = 64 * KiB
 
 // Phases of a build, each with its own deadline; generous because guests may run emulated (TCG).
-export const BOOT_DEADLINE_MS = 60_000
+export const BOOT_DEADLINE_MS = 120_000
 export const HELLO_DEADLINE_MS = 60_000
 export const PREPARE_DEADLINE_MS = 300_000
 export const PUSH_DEADLINE_MS = 900_000
