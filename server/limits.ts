@@ -21,6 +21,9 @@ export const BUILD_CPUS_MAX = 8
 export const BUILD_DISK_BYTES = 20 * GiB
 export const BUILD_ARGS_MAX = 100
 export const BUILD_ARG_BYTES_MAX = 64 * KiB
+export const BUILD_TAGS_MAX = 50
+export const BUILD_SECRETS_MAX = 50
+export const ALLOWED_DOMAINS_MAX = 100
 
 // Phases of a build, each with its own deadline; generous because guests may run emulated (TCG).
 export const BOOT_DEADLINE_MS = 120_000

@@ -1,11 +1,14 @@
 // The words of the domain: wire, database and code share them. Absent fields are absent, never null.
 import { z } from 'zod'
 import {
+  ALLOWED_DOMAINS_MAX,
   BUILD_ARG_BYTES_MAX,
   BUILD_ARGS_MAX,
   BUILD_CPUS_MAX,
   BUILD_MEMORY_MB_MAX,
   BUILD_MEMORY_MB_MIN,
+  BUILD_SECRETS_MAX,
+  BUILD_TAGS_MAX,
   BUILD_TIMEOUT_SECONDS_MAX,
 } from '../limits.ts'
 
@@ -23,12 +26,24 @@ export const TERMINAL: ReadonlySet<BuildStatus> = new Set(['ready', 'failed', 'c
 
 export const BuildId = z.string().regex(/^[a-z0-9]{8,40}$/, { error: 'must be a build id' })
 
+/** A host name, or `*.` and a host name for everything below it. */
+export const DomainPattern = z
+  .string()
+  .max(253)
+  .regex(
+    /^(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
+    {
+      error: 'must be a lower-case domain name, or *. and one',
+    },
+  )
+
 export const BuildPolicy = z
   .strictObject({
     timeout_seconds: z.int().min(1).max(BUILD_TIMEOUT_SECONDS_MAX).optional(),
     memory_mb: z.int().min(BUILD_MEMORY_MB_MIN).max(BUILD_MEMORY_MB_MAX).optional(),
     cpus: z.int().min(1).max(BUILD_CPUS_MAX).optional(),
     network_mode: z.enum(['isolated', 'egress']).optional(),
+    allowed_domains: z.array(DomainPattern).max(ALLOWED_DOMAINS_MAX).optional(),
   })
   .meta({ id: 'BuildPolicy' })
 export type BuildPolicy = z.infer<typeof BuildPolicy>
@@ -61,6 +76,41 @@ export const CacheScope = z.string().regex(/^(?=.{3,64}$)[a-z0-9]+(?:-[a-z0-9]+)
   error: 'must be 3 to 64 lower-case letters, digits and single dashes',
 })
 
+export const ImageDigest = z.string().regex(/^sha256:[0-9a-f]{64}$/, {
+  error: 'must be sha256: and 64 hexadecimal digits',
+})
+
+/** Name of a file in a secrets folder, and id of a `--mount=type=secret`: no separator, no control character. */
+export const SecretId = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/, {
+  error: 'must be 1 to 128 letters, digits, _, . or -, not beginning with . or -',
+})
+
+/** seed 000's SecretRef. With `env_var` the secret is offered under that id as well. */
+export const SecretRef = z
+  .strictObject({
+    id: SecretId,
+    env_var: argName.optional(),
+    optional: z.boolean().optional(),
+  })
+  .meta({ id: 'SecretRef' })
+export type SecretRef = z.infer<typeof SecretRef>
+
+export const SecretRefs = z.array(SecretRef).max(BUILD_SECRETS_MAX)
+
+/** User-defined tags of a build, as seed 000 bounds them. */
+export const BuildTags = z
+  .record(
+    z.string().regex(/^[A-Za-z0-9 _.:/=+@-]{1,128}$/, {
+      error: 'must be a tag key: 1 to 128 letters, digits, spaces or _.:/=+@-',
+    }),
+    z.string().max(256),
+  )
+  .refine((tags) => Object.keys(tags).length <= BUILD_TAGS_MAX, {
+    error: `at most ${BUILD_TAGS_MAX} tags`,
+  })
+  .meta({ id: 'BuildTags' })
+export type BuildTags = z.infer<typeof BuildTags>
+
 /** How a build is to be done; stored with it, so that later changes of the app don't alter it. */
 export const BuildRequest = z.strictObject({
   dockerfile_path: SourcePath.optional(),
@@ -70,7 +120,21 @@ export const BuildRequest = z.strictObject({
     .optional(),
   build_args: BuildArgs.optional(),
   build_policy: BuildPolicy.optional(),
+  /** Text of a Dockerfile; wins over one in the source and is never written into it. */
+  dockerfile: z.string().min(1).optional(),
+  /** Pins the base image of the final stage. */
+  base_image_digest: ImageDigest.optional(),
+  secrets: SecretRefs.optional(),
   cache_scope: CacheScope.optional(),
+  global_cache_key: CacheScope.optional(),
+  is_admin_build: z.boolean().optional(),
+  /** Part of the cache key. */
+  runtime: CacheScope.optional(),
+  /** `apps/<tenant>/<name>[:tag]`; the image is published there as well, and is the build's image_ref. */
+  image_name: z.string().max(512).optional(),
+  /** `linux/amd64`; only the worker's own. */
+  platform: z.string().max(64).optional(),
+  builder_id: z.string().max(64).optional(),
   no_cache: z.boolean().optional(),
   /** Commit time in seconds; becomes SOURCE_DATE_EPOCH. */
   source_date_epoch: z.int().nonnegative().optional(),
@@ -114,6 +178,9 @@ export const Build = z
     ref: z.string().optional(),
     commit: z.string().optional(),
     pusher: z.string().optional(),
+    tags: BuildTags.optional(),
+    builder_id: z.string().optional(),
+    builder_instance_id: z.string().optional().meta({ description: 'The pod that ran it.' }),
     attempt: z.int(),
     phases: Phases.optional(),
     created_at: z.string(),

@@ -4,7 +4,7 @@ import type { Knex } from 'knex'
 import type { Db, Queryable } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
 import { appendEvents } from './event-store.ts'
-import type { BuildRequest, BuildStatus, FailureClass, Provenance } from './schema.ts'
+import type { BuildRequest, BuildStatus, BuildTags, FailureClass, Provenance } from './schema.ts'
 
 export interface BuildRow {
   id: string
@@ -24,6 +24,9 @@ export interface BuildRow {
   sourceBytes: number
   imageDigest: string | undefined
   provenance: Provenance | undefined
+  tags: BuildTags
+  /** The pod of the latest attempt. */
+  builderInstance: string | undefined
   attempt: number
   leaseToken: string | undefined
   worker: string | undefined
@@ -47,6 +50,7 @@ export interface NewBuild {
   commit?: string
   pusher: string
   request: BuildRequest
+  tags?: BuildTags
   sourceKey: string
   sourceHash: string
   sourceBytes: number
@@ -81,6 +85,7 @@ export function createBuildStore({ db }: { db: Db }) {
           commit: build.commit ?? null,
           pusher: build.pusher,
           request: JSON.stringify(build.request),
+          tags: JSON.stringify(build.tags ?? {}),
           source_key: build.sourceKey,
           source_hash: build.sourceHash,
           source_bytes: build.sourceBytes,
@@ -158,6 +163,8 @@ export function toBuild(row: any): BuildRow {
     sourceBytes: row.source_bytes,
     imageDigest: row.image_digest ?? undefined,
     provenance: row.provenance ?? undefined,
+    tags: row.tags,
+    builderInstance: row.builder_instance ?? undefined,
     attempt: row.attempt,
     leaseToken: row.lease_token ?? undefined,
     worker: row.worker ?? undefined,

@@ -33,6 +33,7 @@ export async function claimNext(db: Db, worker: string): Promise<ClaimedBuild | 
              lease_token = gen_random_uuid(),
              lease_until = clock_timestamp() + :leaseMs * interval '1 ms',
              worker = :worker,
+             builder_instance = builds.id || '-' || (attempt + 1),
              started_at = coalesce(started_at, clock_timestamp()),
              claimed_at = clock_timestamp(),
              hello_at = null,
