@@ -2,8 +2,8 @@
 // AF_VSOCK). There is no network card, so what has no tunnel here does not exist.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { BASE_ENV, stopChild } from './children.ts'
+import { hostAddress } from './host.ts'
 
-const HOST_CID = 2
 const BLOCK_BYTES = 64 * 1024
 const CONNECTIONS_MAX = 128
 
@@ -26,10 +26,5 @@ export function openTunnels(ports: readonly number[]): Tunnels {
 
 export function tunnelArgs(port: number): string[] {
   const options = `bind=127.0.0.1,fork,reuseaddr,backlog=64,max-children=${CONNECTIONS_MAX}`
-  return [
-    '-b',
-    String(BLOCK_BYTES),
-    `TCP-LISTEN:${port},${options}`,
-    `VSOCK-CONNECT:${HOST_CID}:${port}`,
-  ]
+  return ['-b', String(BLOCK_BYTES), `TCP-LISTEN:${port},${options}`, hostAddress(port)]
 }
