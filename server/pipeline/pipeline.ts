@@ -3,8 +3,10 @@
 import { createHash } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { z } from 'zod'
 import { type BuildResult, EGRESS_PORT, REGISTRY_PORT } from '../../agent/protocol.ts'
 import type { Tokens } from '../auth/tokens.ts'
+import { BuildRequest } from '../builds/schema.ts'
 import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
 import { asError } from '../errors.ts'
@@ -66,6 +68,12 @@ export function createPipeline(options: PipelineOptions) {
   /** Runs one build to its end; the signal means: stop and hand it back. */
   async function run(build: ClaimedBuild, drain: AbortSignal): Promise<void> {
     const lease = createLease({ db, buildId: build.id, token: build.leaseToken })
+    const unreadable = BuildRequest.safeParse(build.request).error
+    if (unreadable) {
+      const error = `the stored request of this build can't be understood: ${z.prettifyError(unreadable)}`
+      await lease.fail({ failureClass: 'infra', error })
+      return
+    }
     const resources = resourcesOf(build, options.buildTimeoutSeconds)
     const timeoutMs = resources.timeoutSeconds * 1000
     const watchdog = startWatchdog({ lease, listener, log, timeoutMs, drain })

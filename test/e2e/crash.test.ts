@@ -34,7 +34,7 @@ test('Ctrl-C detaches: the build finishes and its log is complete', async (t) =>
   )
 })
 
-test('a server killed in the middle of a build builds it again once, and nothing of the dead run remains', async (t) => {
+test('weakness 14: a server killed in the middle of a build builds it again once, and nothing of the dead run remains', async (t) => {
   const server = await givenServer(t)
   const token = await server.token('ada')
   const repo = await givenApp(t, server, token, 'hello', 'hello')
@@ -91,7 +91,7 @@ test('a server killed between the ref’s move and its intake queues the build a
   assert.equal(build.commit, await repo.git('rev-parse', 'HEAD'))
 })
 
-test('SIGTERM hands a running build back, and the next start builds it without counting an attempt', async (t) => {
+test('weakness 15: SIGTERM hands a running build back, and the next start builds it without counting an attempt', async (t) => {
   const server = await givenServer(t)
   const token = await server.token('ada')
   const repo = await givenApp(t, server, token, 'hello', 'hello')

@@ -1,6 +1,6 @@
-// The pipeline with a runner whose guests do not come up: a fake of the seam, real rows around it.
+// What the pipeline makes of trouble before a guest answers: a fake of the runner, real rows around it.
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createTokens } from '../../server/auth/tokens.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
@@ -28,10 +28,9 @@ const deadGuests: Runner = {
   close: async () => {},
 }
 
-test('a build whose guest does not come up gets one more VM, then fails as infra', async (t) => {
+async function givenPipeline(t: TestContext) {
   const { db, listener } = await givenDatabase(t)
   await setSlots(db, 1)
-  const { id } = await givenBuild(db)
   const pipeline = createPipeline({
     db,
     listener,
@@ -46,15 +45,35 @@ test('a build whose guest does not come up gets one more VM, then fails as infra
     buildTimeoutSeconds: 60,
   })
   const store = createBuildStore({ db })
-  const once = async () => {
-    const build = await claimNext(db, 'w')
-    assert.ok(build)
-    await pipeline.run(build, new AbortController().signal)
-    return store.get(id)
+  return {
+    db,
+    async runNext(id: string) {
+      const build = await claimNext(db, 'w')
+      assert.equal(build?.id, id)
+      await pipeline.run(build, new AbortController().signal)
+      return store.get(id)
+    },
   }
-  assert.equal((await once())?.status, 'queued')
-  const ended = await once()
+}
+
+test('a build whose guest does not come up gets one more VM, then fails as infra', async (t) => {
+  const { db, runNext } = await givenPipeline(t)
+  const { id } = await givenBuild(db)
+  assert.equal((await runNext(id))?.status, 'queued')
+  const ended = await runNext(id)
   assert.equal(ended?.status, 'failed')
   assert.equal(ended?.failureClass, 'infra')
   assert.equal(ended?.attempt, 2)
+})
+
+test('weakness 24: a build whose stored request is damaged fails and says so, it is not skipped', async (t) => {
+  const { db, runNext } = await givenPipeline(t)
+  const { id } = await givenBuild(db)
+  await db('builds')
+    .where({ id })
+    .update({ request: JSON.stringify({ build_policy: 'broken' }) })
+  const ended = await runNext(id)
+  assert.equal(ended?.status, 'failed')
+  assert.equal(ended?.failureClass, 'infra')
+  assert.match(ended?.error ?? '', /stored request .* can't be understood: .*build_policy/s)
 })
