@@ -8,7 +8,13 @@ import { note, uptimeMs } from './clock.ts'
 import { parseConfig, publishConfig, readConfigDevice } from './config.ts'
 import { HEARTBEAT_MS } from './limits.ts'
 import { limitSteps } from './memory.ts'
-import { type BuildConfig, type BuildResult, EGRESS_PORT, REGISTRY_PORT } from './protocol.ts'
+import {
+  type BuildConfig,
+  type BuildResult,
+  EGRESS_PORT,
+  LISTENING_NOTE,
+  REGISTRY_PORT,
+} from './protocol.ts'
 import { openTunnels } from './tunnels.ts'
 
 const RUN_FOLDER = '/run/hypeman'
@@ -30,7 +36,7 @@ async function main(): Promise<void> {
       if (message.type === 'cancel') stop.abort(new Error(message.reason))
     },
   })
-  note('listening')
+  note(LISTENING_NOTE)
   process.once('SIGTERM', () => stop.abort(new Error('the guest is going down')))
   void channel.connected.then(() => note('host connected'))
   void channel.closed.then(() => stop.abort(new Error('the host hung up')))

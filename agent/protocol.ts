@@ -9,6 +9,9 @@ export const REGISTRY_PORT = 5000
 /** Guest → host: the egress proxy; exists only for builds with network_mode egress. */
 export const EGRESS_PORT = 3128
 
+/** Printed on the console when AGENT_PORT is open. */
+export const LISTENING_NOTE = 'agent is listening'
+
 export const MESSAGE_BYTES_MAX = 1024 * 1024
 
 export type NetworkMode = 'isolated' | 'egress'

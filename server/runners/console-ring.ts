@@ -3,11 +3,20 @@ export interface ConsoleRing {
   write(chunk: Buffer): void
   /** The last bytes as text; a character cut at the start shows as U+FFFD. */
   text(): string
+  /** Resolves when this is printed from now on. */
+  printed(words: string): Promise<void>
 }
 
 export function createConsoleRing(bytesMax: number): ConsoleRing {
   let chunks: Buffer[] = []
   let bytes = 0
+  const waiting = new Set<{ words: string; resolve: () => void }>()
+
+  function text(): string {
+    const all = Buffer.concat(chunks)
+    return all.subarray(Math.max(0, all.length - bytesMax)).toString('utf8')
+  }
+
   return {
     write(chunk: Buffer): void {
       chunks.push(chunk.length > bytesMax ? chunk.subarray(chunk.length - bytesMax) : chunk)
@@ -18,10 +27,13 @@ export function createConsoleRing(bytesMax: number): ConsoleRing {
         chunks = [tail]
         bytes = tail.length
       }
+      for (const waiter of waiting) {
+        if (!text().includes(waiter.words)) continue
+        waiting.delete(waiter)
+        waiter.resolve()
+      }
     },
-    text(): string {
-      const all = Buffer.concat(chunks)
-      return all.subarray(Math.max(0, all.length - bytesMax)).toString('utf8')
-    },
+    text,
+    printed: (words) => new Promise((resolve) => waiting.add({ words, resolve })),
   }
 }

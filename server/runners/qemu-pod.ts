@@ -2,7 +2,7 @@
 // both and removes the rest; a start that fails half way calls it too.
 import { access } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { AGENT_PORT } from '../../agent/protocol.ts'
+import { AGENT_PORT, LISTENING_NOTE } from '../../agent/protocol.ts'
 import { asError } from '../errors.ts'
 import { joinSignals } from '../join-signals.ts'
 import {
@@ -50,6 +50,8 @@ export interface QemuPodOptions {
 
 interface Owned {
   ring: ConsoleRing
+  /** The agent has said on the console that it may be dialled. */
+  listening: Promise<void>
   record: PodRecord
   services?: Services
   cgroup?: Cgroup
@@ -65,8 +67,10 @@ export async function startQemuPod(
   const { paths, user } = options
   signal.throwIfAborted()
   await makePodFolders(paths, user)
+  const ring = createConsoleRing(CONSOLE_RING_BYTES_MAX)
   const owned: Owned = {
-    ring: createConsoleRing(CONSOLE_RING_BYTES_MAX),
+    ring,
+    listening: ring.printed(LISTENING_NOTE),
     record: { id: spec.id, processes: [], cgroups: [] },
   }
   try {
@@ -190,6 +194,7 @@ function asPod(spec: PodSpec, options: QemuPodOptions, owned: Owned): Pod {
     async connect(signal) {
       const joined = joinSignals([signal, over.signal])
       try {
+        await untilListening(owned.listening, joined.signal)
         return await connect(paths.guestSocket, joined.signal)
       } finally {
         joined.dispose()
@@ -200,6 +205,20 @@ function asPod(spec: PodSpec, options: QemuPodOptions, owned: Owned): Pod {
       return stopping
     },
   }
+}
+
+// A dial before the guest has set its queues up ends the only thread of vhost-device-vsock 0.3 that serves
+// them: the guest would be deaf for ever.
+async function untilListening(listening: Promise<void>, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted()
+  await new Promise<void>((resolve, reject) => {
+    const onAbort = () => reject(signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    void listening.then(() => {
+      signal.removeEventListener('abort', onAbort)
+      resolve()
+    })
+  })
 }
 
 async function connect(guestSocket: string, signal: AbortSignal) {

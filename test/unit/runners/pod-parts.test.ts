@@ -27,6 +27,20 @@ test('the console keeps its end, however it was written', () => {
   assert.equal(ring.text(), '789ABCDEF!')
 })
 
+test('words on the console are noticed, also when they arrive in pieces', async () => {
+  const ring = createConsoleRing(100)
+  const printed = ring.printed('is listening')
+  let seen = false
+  void printed.then(() => {
+    seen = true
+  })
+  ring.write(Buffer.from('agent is lis'))
+  await new Promise(setImmediate)
+  assert.equal(seen, false)
+  ring.write(Buffer.from('tening\n'))
+  await printed
+})
+
 test('a recorded process is ended, and one that got its number later is not', async (t) => {
   const child = spawn('sleep', ['60'])
   t.after(() => child.kill('SIGKILL'))
