@@ -6,6 +6,7 @@ const STATUS = {
   invalid_request: 400,
   invalid_source: 400,
   dockerfile_required: 400,
+  source_hash_mismatch: 400,
   unauthorized: 401,
   forbidden: 403,
   not_found: 404,
@@ -40,6 +41,8 @@ export interface ErrorOptionsMore {
   /** What to do about it; git shows it as `hint:` lines. */
   hint?: string
   details?: ErrorDetail[]
+  /** When it is worth trying again; REST sends it as Retry-After. */
+  retryAfterSeconds?: number
   cause?: unknown
 }
 
@@ -49,6 +52,7 @@ export class AppError extends Error {
   readonly status: number
   readonly hint: string | undefined
   readonly details: ErrorDetail[] | undefined
+  readonly retryAfterSeconds: number | undefined
 
   constructor(code: ErrorCode, message: string, options: ErrorOptionsMore = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
@@ -57,6 +61,7 @@ export class AppError extends Error {
     this.status = STATUS[code]
     this.hint = options.hint
     this.details = options.details
+    this.retryAfterSeconds = options.retryAfterSeconds
   }
 }
 

@@ -35,8 +35,16 @@ export const AGENT_SILENCE_MAX_MS = 60_000
 export const CANCEL_DEADLINE_MS = 20_000
 export const STOP_GRACE_MS = 10_000
 
+export const QUEUED_BUILDS_PER_TENANT_MAX = 1_000
+export const QUEUE_FULL_RETRY_SECONDS = 30
+export const IDEMPOTENCY_KEY_CHARS_MAX = 255
+export const IDEMPOTENCY_TTL_HOURS = 24
+
 // Source archives
+/** As uploaded, or as `git archive` makes it. */
 export const SOURCE_BYTES_MAX = 512 * MiB
+/** Of an uploaded archive, unzipped. */
+export const SOURCE_EXPANDED_BYTES_MAX = 2 * GiB
 export const SOURCE_ENTRIES_MAX = 200_000
 export const SOURCE_PATH_BYTES_MAX = 4_096
 export const ARCHIVE_DEADLINE_MS = 600_000
@@ -84,6 +92,11 @@ export const HTTP_HEADERS_DEADLINE_MS = 60_000
 export const HTTP_STOP_GRACE_MS = 2_000
 export const JSON_BODY_BYTES_MAX = 1 * MiB
 export const JSON_BODY_DEADLINE_MS = 30_000
+/** Each field of a form but the file. */
+export const FORM_FIELD_BYTES_MAX = 1 * MiB
+/** A client that sends nothing for so long, while the server waits for it, is refused. */
+export const UPLOAD_IDLE_MAX_MS = 60_000
+export const UPLOAD_DEADLINE_MS = 60 * 60_000
 export const VALIDATION_DETAILS_MAX = 20
 export const DEPLOY_BRANCHES_MAX = 50
 export const HEALTH_DEADLINE_MS = 2_000

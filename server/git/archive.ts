@@ -4,8 +4,11 @@ import { AppError, DOCKERFILE_REQUIRED } from '../errors.ts'
 import { joinSignals } from '../join-signals.ts'
 import { ARCHIVE_DEADLINE_MS } from '../limits.ts'
 import type { Objects, StoredObject } from '../objects/objects.ts'
-import { type ArchiveLimits, createArchiveCheck } from './archive-check.ts'
+import { type ArchiveLimits, createArchiveCheck } from '../sources/archive-check.ts'
 import type { GitUser } from './git-user.ts'
+
+const ADVICE =
+  'keep large files out of the repository, or mark them export-ignore in .gitattributes'
 
 export interface ArchiveOptions {
   git: GitUser
@@ -30,14 +33,14 @@ export async function archiveCommit(options: ArchiveOptions): Promise<Archive> {
   const ending = joinSignals([abort.signal], ARCHIVE_DEADLINE_MS)
   const args = ['-C', repoPath, 'archive', '--format=tar', commit]
   const { stdout, done } = git.stream(args, ending.signal)
-  const check = createArchiveCheck(dockerfile, limits)
+  const check = createArchiveCheck({ limits, advice: ADVICE, maker: 'git' })
 
   // Whatever is wrong is thrown before the last byte is taken, so that the store keeps nothing.
   async function* complete(): AsyncGenerator<Buffer> {
     yield* check.pass(stdout)
     const { exitCode, stderr } = await done
     if (exitCode !== 0) throw new Error(`git archive ended with ${exitCode}: ${stderr}`)
-    if (!check.facts().hasFile) throw leftOut(dockerfile)
+    if (!check.facts().hasFile(dockerfile)) throw leftOut(dockerfile)
   }
 
   try {

@@ -37,6 +37,9 @@ export function errorReplies({ log }: { log: Log }): Koa.Middleware {
         return
       }
       if (error.code === 'unauthorized') ctx.set('WWW-Authenticate', 'Bearer realm="hypeman"')
+      if (error.retryAfterSeconds !== undefined) {
+        ctx.set('Retry-After', String(error.retryAfterSeconds))
+      }
       ctx.status = error.status
       ctx.body = toBody(error, ctx.state.requestId)
     }

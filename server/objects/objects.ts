@@ -12,6 +12,14 @@ export interface StoredObject {
   bytes: number
 }
 
+/** Complete and synced, but not in the store yet: refused input leaves nothing. */
+export interface StagedObject extends StoredObject {
+  /** Puts it into the store. */
+  keep(): Promise<void>
+  /** Does nothing once it is kept. */
+  discard(): Promise<void>
+}
+
 export type Objects = ReturnType<typeof createLocalObjects>
 
 const KEY = /^sources\/[0-9a-f]{64}$/
@@ -24,36 +32,52 @@ export function createLocalObjects({ root }: { root: string }) {
     return join(root, `${key}.tar`)
   }
 
+  /** Takes a stream in; rejects with the stream's own error. */
+  async function stage(stream: AsyncIterable<Uint8Array>): Promise<StagedObject> {
+    await mkdir(temporary, { recursive: true, mode: 0o700 })
+    const name = join(temporary, randomUUID())
+    const discard = () => rm(name, { force: true })
+    const hash = createHash('sha256')
+    let bytes = 0
+    const file = await open(name, 'wx', 0o600)
+    try {
+      for await (const chunk of stream) {
+        hash.update(chunk)
+        bytes += chunk.length
+        await file.writeFile(chunk)
+      }
+      await file.sync()
+      await file.close()
+    } catch (error) {
+      await file.close().catch(() => {}) // the error says what is wrong
+      await discard()
+      throw error
+    }
+    const hex = hash.digest('hex')
+    const key = `sources/${hex}`
+    const keep = async () => {
+      await mkdir(dirname(path(key)), { recursive: true, mode: 0o700 })
+      await rename(name, path(key))
+      await syncFolder(dirname(path(key)))
+    }
+    return { key, sha256: `sha256:${hex}`, bytes, keep, discard }
+  }
+
   return {
     /** Where an object lies on this host. */
     path,
 
+    stage,
+
     /** Stores a stream; rejects with the stream's own error. */
     async write(stream: AsyncIterable<Uint8Array>): Promise<StoredObject> {
-      await mkdir(temporary, { recursive: true, mode: 0o700 })
-      const name = join(temporary, randomUUID())
-      const hash = createHash('sha256')
-      let bytes = 0
-      const file = await open(name, 'wx', 0o600)
+      const { key, sha256, bytes, keep, discard } = await stage(stream)
       try {
-        for await (const chunk of stream) {
-          hash.update(chunk)
-          bytes += chunk.length
-          await file.writeFile(chunk)
-        }
-        await file.sync()
-        await file.close()
-        const hex = hash.digest('hex')
-        const key = `sources/${hex}`
-        await mkdir(dirname(path(key)), { recursive: true, mode: 0o700 })
-        await rename(name, path(key))
-        await syncFolder(dirname(path(key)))
-        return { key, sha256: `sha256:${hex}`, bytes }
-      } catch (error) {
-        await file.close().catch(() => {}) // closed already when the rename failed
-        await rm(name, { force: true })
-        throw error
+        await keep()
+      } finally {
+        await discard()
       }
+      return { key, sha256, bytes }
     },
 
     async remove(key: string): Promise<void> {

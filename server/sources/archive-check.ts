@@ -1,12 +1,12 @@
 // Looks at a source archive while it passes: size, number of entries, paths, kinds; and what a person should
 // know of it. Nothing is extracted.
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import type { Readable } from 'node:stream'
 import tar from 'tar-stream'
 import { AppError } from '../errors.ts'
-import { SOURCE_BYTES_MAX, SOURCE_ENTRIES_MAX, SOURCE_PATH_BYTES_MAX } from '../limits.ts'
+import { SOURCE_BYTES_MAX, SOURCE_ENTRIES_MAX } from '../limits.ts'
+import { checkEntry, entryPath, invalidSource, type Maker } from './entry-check.ts'
 
-const ENTRY_TYPES = new Set(['file', 'directory', 'symlink', 'contiguous-file'])
 const LFS_POINTER = 'version https://git-lfs.github.com/spec/'
 const LFS_POINTER_BYTES_MAX = 1024
 const NAMES_SHOWN = 3
@@ -21,26 +21,33 @@ export const ARCHIVE_LIMITS: ArchiveLimits = {
   entriesMax: SOURCE_ENTRIES_MAX,
 }
 
+export interface ArchiveRules {
+  limits?: ArchiveLimits | undefined
+  /** What to do when a limit is exceeded, as a hint. */
+  advice?: string
+  /** Who made it: what git archive makes is sound, or it is our own failure. */
+  maker: Maker
+}
+
 export interface ArchiveFacts {
-  /** Whether the file asked for is in it. */
-  hasFile: boolean
+  /** Whether there is such a file, or a link of this name. */
+  hasFile(path: string): boolean
   /** Sentences for the person who pushed. */
   warnings: string[]
 }
 
 export type ArchiveCheck = ReturnType<typeof createArchiveCheck>
 
-/** `file` is looked for among the entries. */
-export function createArchiveCheck(file: string, limits: ArchiveLimits = ARCHIVE_LIMITS) {
-  const inspector = createInspector(file, limits)
+export function createArchiveCheck({ limits = ARCHIVE_LIMITS, advice, maker }: ArchiveRules) {
+  const inspector = createInspector(limits.entriesMax, maker, advice)
   return {
     /** Passes the bytes on. Throws AppError `source_too_large` or `invalid_source`. */
-    async *pass(source: Readable): AsyncGenerator<Buffer> {
+    async *pass(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
       let bytes = 0
       try {
-        for await (const chunk of source as AsyncIterable<Buffer>) {
+        for await (const chunk of source) {
           bytes += chunk.length
-          if (bytes > limits.bytesMax) throw tooLarge(inMiB(limits.bytesMax))
+          if (bytes > limits.bytesMax) throw tooLarge(inMiB(limits.bytesMax), advice)
           await inspector.write(chunk)
           yield chunk
         }
@@ -54,23 +61,28 @@ export function createArchiveCheck(file: string, limits: ArchiveLimits = ARCHIVE
   }
 }
 
-function createInspector(file: string, { entriesMax }: ArchiveLimits) {
+function createInspector(entriesMax: number, maker: Maker, advice: string | undefined) {
   const extract = tar.extract()
   const pointers: string[] = []
-  let hasFile = false
+  const files = createPathSet()
   let hasSubmodules = false
   let entries = 0
   let failure: Error | undefined
   const ended = new AbortController()
   const end = (error?: Error) => {
-    failure ??= error
+    const isParser = error !== undefined && !(error instanceof AppError)
+    failure ??= isParser && maker === 'upload' ? notTar(error) : error
     ended.abort()
   }
   extract.on('entry', (header, body, next) => {
     entries += 1
-    const problem = entries > entriesMax ? tooLarge(`${entriesMax} files`) : wrong(header)
-    if (problem) extract.destroy(problem)
-    if (header.name === file) hasFile = true
+    try {
+      if (entries > entriesMax) throw tooLarge(`${entriesMax} files`, advice)
+      checkEntry(header, maker, files.has)
+    } catch (problem) {
+      extract.destroy(problem as Error)
+    }
+    if (header.type !== 'directory') files.add(entryPath(header.name))
     if (header.name === '.gitmodules') hasSubmodules = true
     let start = ''
     body.on('error', () => {}) // the same one that `extract` has
@@ -102,8 +114,18 @@ function createInspector(file: string, { entriesMax }: ArchiveLimits) {
       extract.destroy()
     },
     facts(): ArchiveFacts {
-      return { hasFile, warnings: warningsOf(hasSubmodules, pointers) }
+      return { hasFile: files.has, warnings: warningsOf(hasSubmodules, pointers) }
     },
+  }
+}
+
+/** Paths by their fingerprint, because hundreds of thousands of long ones would fill the memory. */
+function createPathSet() {
+  const prints = new Set<string>()
+  const print = (path: string) => createHash('sha256').update(path).digest('base64').slice(0, 16)
+  return {
+    add: (path: string) => void prints.add(print(path)),
+    has: (path: string) => prints.has(print(entryPath(path))),
   }
 }
 
@@ -124,25 +146,14 @@ function warningsOf(hasSubmodules: boolean, pointers: readonly string[]): string
   return warnings
 }
 
-function wrong({ name, type }: tar.Header): AppError | undefined {
-  const shown = JSON.stringify(name.slice(0, 200))
-  if (name.startsWith('/') || name.split('/').includes('..')) {
-    return new AppError('invalid_source', `the path ${shown} leaves the source`)
-  }
-  if (Buffer.byteLength(name) > SOURCE_PATH_BYTES_MAX) {
-    return new AppError('invalid_source', `a path is over ${SOURCE_PATH_BYTES_MAX} bytes: ${shown}`)
-  }
-  if (type && !ENTRY_TYPES.has(type)) {
-    const message = `${shown} is a ${type}; only files, folders and links are taken`
-    return new AppError('invalid_source', message)
-  }
-  return undefined
+function tooLarge(limit: string, hint: string | undefined): AppError {
+  return new AppError('source_too_large', `the source is over the limit of ${limit}`, {
+    ...(hint === undefined ? {} : { hint }),
+  })
 }
 
-function tooLarge(limit: string): AppError {
-  return new AppError('source_too_large', `the source is over the limit of ${limit}`, {
-    hint: 'keep large files out of the repository, or mark them export-ignore in .gitattributes',
-  })
+function notTar(error: Error): AppError {
+  return invalidSource(`the source is not a tar archive: ${error.message}`, error)
 }
 
 function inMiB(bytes: number): string {
