@@ -11,6 +11,7 @@ import { accessLog } from './access-log.ts'
 import { errorReplies } from './errors.ts'
 import { createReadJson, type JsonBodyOptions } from './json-body.ts'
 import { mount, unmatched } from './mount.ts'
+import { createReadForm, type FormLimits } from './multipart.ts'
 import type { Route } from './route.ts'
 
 export interface HttpOptions {
@@ -23,6 +24,7 @@ export interface HttpOptions {
   routes: readonly Route[]
   checkReplies?: boolean
   jsonBody?: JsonBodyOptions
+  formLimits?: Partial<FormLimits>
 }
 
 export interface Http {
@@ -52,12 +54,13 @@ export function createHttp(options: HttpOptions): Http {
   mount(router, options.routes, {
     authenticate: options.authenticate,
     readJson: createReadJson(options.jsonBody),
+    readForm: createReadForm(options.formLimits),
     closing: closing.signal,
     checkReplies: options.checkReplies ?? false,
   })
   koa.use(router.routes())
   koa.use(unmatched(router))
-  // A push may take as long as it takes; only headers have a deadline here, JSON bodies have their own.
+  // A push may take as long as it takes; only headers have a deadline here, JSON bodies and forms have their own.
   const server = createServer(
     { requestTimeout: 0, headersTimeout: HTTP_HEADERS_DEADLINE_MS },
     koa.callback(),

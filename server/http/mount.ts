@@ -6,12 +6,14 @@ import type { Authenticate } from '../auth/authenticate.ts'
 import { may, type Principal } from '../auth/principal.ts'
 import { AppError, notFound } from '../errors.ts'
 import type { ReadJson } from './json-body.ts'
+import type { ReadForm } from './multipart.ts'
 import type { Permission, Reply, Route, Sink } from './route.ts'
 import { validate } from './validation.ts'
 
 export interface MountOptions {
   authenticate: Authenticate
   readJson: ReadJson
+  readForm: ReadForm
   /** Aborts when the server stops: open streams end. */
   closing: AbortSignal
   /** Check answers against their schemas as well: tests do, production trusts its types. */
@@ -58,6 +60,10 @@ async function serve(row: Route, ctx: Koa.Context, options: MountOptions): Promi
     query,
     body,
     principal,
+    receive(take) {
+      if (!row.form) throw new TypeError(`${row.id} takes no form`)
+      return options.readForm(ctx, row.form, take)
+    },
     signal,
     header: (name) => ctx.get(name),
     accepts: (...types) => ctx.accepts(...types) || undefined,

@@ -60,12 +60,19 @@ function operation(row: Route): ZodOpenApiOperationObject {
     requestParams: {
       ...(row.params ? { path: row.params } : {}),
       ...(row.query ? { query: row.query } : {}),
+      ...(row.headers ? { header: row.headers } : {}),
     },
-    ...(row.body
-      ? { requestBody: { required: true, content: { 'application/json': { schema: row.body } } } }
-      : {}),
+    ...requestBody(row),
     responses: replies({ ...errorDocs(row), ...row.replies }),
   }
+}
+
+function requestBody({ body, form }: Route): Pick<ZodOpenApiOperationObject, 'requestBody'> {
+  const content = {
+    ...(body ? { 'application/json': { schema: body } } : {}),
+    ...(form ? { 'multipart/form-data': { schema: form.fields } } : {}),
+  }
+  return body || form ? { requestBody: { required: true, content } } : {}
 }
 
 function replies(docs: Record<number, ReplyDoc>): ZodOpenApiResponsesObject {
@@ -85,9 +92,10 @@ function replies(docs: Record<number, ReplyDoc>): ZodOpenApiResponsesObject {
 function errorDocs(row: Route): Record<number, ReplyDoc> {
   const codes: ErrorCode[] = ['internal_error', ...row.errors]
   if (row.permission !== undefined) codes.push('unauthorized', 'forbidden', 'database_unavailable')
-  if (row.query || row.body) codes.push('invalid_request')
+  if (row.query || row.body || row.form) codes.push('invalid_request')
   if (row.params) codes.push('not_found')
-  if (row.body) codes.push('request_timeout', 'body_too_large')
+  if (row.body || row.form) codes.push('request_timeout')
+  if (row.body) codes.push('body_too_large')
   const byStatus = new Map<number, Set<string>>()
   for (const code of codes) {
     const status = statusOf(code)

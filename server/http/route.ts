@@ -1,6 +1,7 @@
 // A route is a row of data: from it come the router, the validation of what comes in, the types of the
 // handler and /openapi.json. Rows must never touch Koa; what a handler needs is in its input.
 import type { ServerResponse } from 'node:http'
+import type { Readable } from 'node:stream'
 import type { z } from 'zod'
 import type { Principal } from '../auth/principal.ts'
 import type { ErrorCode } from '../errors.ts'
@@ -37,10 +38,25 @@ export type Reply<R extends ReplyDocs = ReplyDocs> = {
   )
 }[keyof R & number]
 
+/** A body of multipart/form-data: short text fields, and one field that is streamed. */
+export interface FormSpec {
+  /** What the fields mean, once their text is understood; no others are taken. */
+  fields: z.ZodObject
+  /** The field that goes to its taker while it arrives. */
+  file: string
+}
+
+/** Reads the form once; resolves with the text of each field when everything has arrived and `take` is done. */
+export type ReceiveForm = (
+  take: (file: Readable) => Promise<void>,
+) => Promise<ReadonlyMap<string, string>>
+
 export interface HandlerInput<P, Q, B> {
   params: P
   query: Q
   body: B
+  /** Only for rows with a form. */
+  receive: ReceiveForm
   /** A request header, '' when absent. */
   header(name: string): string
   /** The best of these media types for the caller, or undefined. */
@@ -62,7 +78,10 @@ interface RouteBase<P, Q, B, R extends ReplyDocs> {
   resource?: string
   params?: z.ZodObject & z.ZodType<P>
   query?: z.ZodObject & z.ZodType<Q>
+  /** Documented; a handler reads them with `header()`. */
+  headers?: z.ZodObject
   body?: z.ZodType<B>
+  form?: FormSpec
   replies: R
   /** Failures beyond those every route has. */
   errors?: readonly ErrorCode[]
@@ -89,7 +108,9 @@ export interface Route {
   permission: Permission | undefined
   params: z.ZodObject | undefined
   query: z.ZodObject | undefined
+  headers: z.ZodObject | undefined
   body: z.ZodType | undefined
+  form: FormSpec | undefined
   replies: ReplyDocs
   errors: readonly ErrorCode[]
   handle(
@@ -132,7 +153,9 @@ function erase<P, Q, B, R extends ReplyDocs>(
     permission,
     params: spec.params,
     query: spec.query,
+    headers: spec.headers,
     body: spec.body,
+    form: spec.form,
     replies: spec.replies,
     errors: spec.errors ?? [],
     handle: spec.handle as unknown as Route['handle'],

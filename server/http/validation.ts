@@ -6,7 +6,11 @@ import { VALIDATION_DETAILS_MAX } from '../limits.ts'
 
 const SHOWN_VALUE_CHARS_MAX = 80
 
-export function validate<T>(schema: z.ZodType<T>, input: unknown, where: 'query' | 'body'): T {
+export function validate<T>(
+  schema: z.ZodType<T>,
+  input: unknown,
+  where: 'query' | 'body' | 'field',
+): T {
   const parsed = schema.safeParse(input)
   if (!parsed.success) throw invalid(parsed.error, input, where)
   refuseUnstorable(parsed.data, where, [])
