@@ -9,10 +9,9 @@ import { writeStream } from '../http/stream.ts'
 import { PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, STREAM_STALL_MS } from '../limits.ts'
 import { EventFrame, toFrames, toText } from './event-frames.ts'
 import { Build, BuildId, BuildStatus, TERMINAL } from './schema.ts'
-import type { Builds } from './service.ts'
+import { type SubmitRouteOptions, submitRoute } from './submit-route.ts'
 
-export interface BuildRoutesOptions {
-  builds: Builds
+export interface BuildRoutesOptions extends SubmitRouteOptions {
   publicUrl: () => string
   sseOptions?: SseOptions
 }
@@ -32,6 +31,7 @@ type ListBuilds = z.infer<typeof ListBuilds>
 
 export function buildRoutes(options: BuildRoutesOptions) {
   return [
+    submitRoute(options),
     listRoute(options),
     getRoute(options),
     cancelRoute(options),

@@ -3,7 +3,9 @@
 import type { Knex } from 'knex'
 import type { Db, Queryable } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
+import { QUEUED_BUILDS_PER_TENANT_MAX } from '../limits.ts'
 import { appendEvents } from './event-store.ts'
+import { lockQueue, requireRoom } from './queue-room.ts'
 import type { BuildRequest, BuildStatus, BuildTags, FailureClass, Provenance } from './schema.ts'
 
 export interface BuildRow {
@@ -70,10 +72,26 @@ export const QUEUE_ORDER = 'priority desc, created_at, id'
 
 export type BuildStore = ReturnType<typeof createBuildStore>
 
-export function createBuildStore({ db }: { db: Db }) {
+export interface BuildStoreOptions {
+  db: Db
+  queuedMax?: number
+}
+
+export function createBuildStore({
+  db,
+  queuedMax = QUEUED_BUILDS_PER_TENANT_MAX,
+}: BuildStoreOptions) {
   return {
-    /** Inserts a queued build with its first status event; followers and workers hear of it at commit. */
+    /** Throws AppError `queue_full`: a look before work that would be in vain; insert() is what counts. */
+    requireRoom: (tenant: string) => requireRoom(db, tenant, queuedMax),
+
+    /**
+     * Inserts a queued build with its first status event; followers and workers hear of it at commit.
+     * Throws AppError `queue_full`.
+     */
     async insert(trx: Knex.Transaction, build: NewBuild): Promise<BuildRow> {
+      await lockQueue(trx, build.tenant)
+      await requireRoom(trx, build.tenant, queuedMax)
       const [row] = await trx('builds')
         .insert({
           id: build.id,

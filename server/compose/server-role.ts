@@ -3,6 +3,7 @@ import { createApps } from '../apps/service.ts'
 import { createAuthenticate } from '../auth/authenticate.ts'
 import { createFinish, tagMessage } from '../builds/finish.ts'
 import { createBuilds, toPublic } from '../builds/service.ts'
+import { createSubmissions } from '../builds/submit.ts'
 import { prependPath } from '../config.ts'
 import { notFound } from '../errors.ts'
 import { createAdmission } from '../git/admission.ts'
@@ -86,6 +87,7 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
     routes: createRoutes({
       apps,
       builds,
+      submissions: createSubmissions({ db, store, objects }),
       reports: createReports({ db }),
       health: createHealth({ db, log: log.child({ mod: 'health' }) }),
       publicUrl: core.publicUrl,

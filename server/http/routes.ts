@@ -3,6 +3,7 @@ import { appRoutes } from '../apps/routes.ts'
 import type { Apps } from '../apps/service.ts'
 import { buildRoutes } from '../builds/routes.ts'
 import type { Builds } from '../builds/service.ts'
+import type { Submissions } from '../builds/submit.ts'
 import type { Health } from '../health/health.ts'
 import { healthRoutes } from '../health/routes.ts'
 import { reportRoutes } from '../reports/routes.ts'
@@ -14,6 +15,7 @@ import type { SseOptions } from './sse.ts'
 export interface RoutesOptions {
   apps: Apps
   builds: Builds
+  submissions: Submissions
   reports: Reports
   health: Health
   /** Known once the server listens. */

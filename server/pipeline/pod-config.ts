@@ -27,6 +27,7 @@ export function podConfig(
 ): BuildConfig {
   const { request } = build
   const optional = {
+    dockerfile: request.dockerfile,
     dockerfile_path: request.dockerfile_path,
     target: request.target,
     build_args: request.build_args,

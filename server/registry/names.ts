@@ -36,7 +36,7 @@ export function parseRoute(rawPath: string): RegistryRoute | undefined {
   const repo = parts.join('/')
   if (!isRepoName(repo)) return undefined
   if (kind === 'blobs' && last === 'uploads') return uploadRoute(repo, '')
-  if (kind === 'manifests' && (TAG.test(last) || isDigest(last))) {
+  if (kind === 'manifests' && (isTag(last) || isDigest(last))) {
     return { kind: 'manifest', repo, reference: last }
   }
   if (kind === 'blobs' && isDigest(last)) return { kind: 'blob', repo, digest: last }
@@ -72,6 +72,10 @@ export function routePath(route: RepoRoute): string {
 
 export function isRepoName(name: string): boolean {
   return name.length <= NAME_LENGTH_MAX && NAME.test(name)
+}
+
+export function isTag(text: string): boolean {
+  return TAG.test(text)
 }
 
 export function isDigest(text: string): boolean {

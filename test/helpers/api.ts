@@ -7,10 +7,14 @@ import { type AppRepositories, type Apps, createApps } from '../../server/apps/s
 import { createBuildLog } from '../../server/builds/log.ts'
 import { createBuilds } from '../../server/builds/service.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
+import { createSubmissions } from '../../server/builds/submit.ts'
 import { createHealth } from '../../server/health/health.ts'
+import type { FormLimits } from '../../server/http/multipart.ts'
 import { createRoutes } from '../../server/http/routes.ts'
 import type { SseOptions } from '../../server/http/sse.ts'
+import { createLocalObjects, type Objects } from '../../server/objects/objects.ts'
 import { createReports } from '../../server/reports/service.ts'
+import type { UploadLimits } from '../../server/sources/upload.ts'
 import { givenDatabase, silent, type TestDatabase } from './database.ts'
 import { givenHttp, type TestHttp } from './http.ts'
 
@@ -24,11 +28,17 @@ export interface FolderRepositories extends AppRepositories {
 export interface TestApi extends TestHttp, TestDatabase {
   apps: Apps
   repositories: FolderRepositories
+  objects: Objects
+  /** Everything below the object store's folder, half-written files included. */
+  objectFiles(): Promise<string[]>
 }
 
 export interface TestApiOptions {
   sseOptions?: SseOptions
   now?: () => number
+  queuedMax?: number
+  uploadLimits?: UploadLimits
+  formLimits?: Partial<FormLimits>
 }
 
 export async function givenApi(t: TestContext, options: TestApiOptions = {}): Promise<TestApi> {
@@ -36,26 +46,55 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
   const { db, listener } = database
   const repositories = await folderRepositories(t)
   const apps = createApps({ db, repositories, log: silent })
+  const store = createBuildStore({
+    db,
+    ...(options.queuedMax ? { queuedMax: options.queuedMax } : {}),
+  })
   const builds = createBuilds({
     db,
-    store: createBuildStore({ db }),
+    store,
     buildLog: createBuildLog({ db, listener }),
     registryName: () => 'registry.example',
+  })
+  const objectsRoot = await mkdtemp(join(tmpdir(), 'hm-objects-'))
+  t.after(() => rm(objectsRoot, { recursive: true, force: true }))
+  const objects = createLocalObjects({ root: objectsRoot })
+  const submissions = createSubmissions({
+    db,
+    store,
+    objects,
+    ...(options.uploadLimits ? { limits: options.uploadLimits } : {}),
   })
   const reports = createReports({ db, ...(options.now ? { now: options.now } : {}) })
   const health = createHealth({ db, log: silent })
   const { sseOptions } = options
-  const face = await givenHttp(t, (publicUrl) =>
-    createRoutes({
-      apps,
-      builds,
-      reports,
-      health,
-      publicUrl,
-      ...(sseOptions ? { sseOptions } : {}),
-    }),
+  const face = await givenHttp(
+    t,
+    (publicUrl) =>
+      createRoutes({
+        apps,
+        builds,
+        submissions,
+        reports,
+        health,
+        publicUrl,
+        ...(sseOptions ? { sseOptions } : {}),
+      }),
+    options.formLimits ? { formLimits: options.formLimits } : {},
   )
-  return { ...database, ...face, apps, repositories }
+  return {
+    ...database,
+    ...face,
+    apps,
+    repositories,
+    objects,
+    objectFiles: () => filesIn(objectsRoot),
+  }
+}
+
+async function filesIn(root: string): Promise<string[]> {
+  const entries = await readdir(root, { recursive: true, withFileTypes: true })
+  return entries.filter((entry) => entry.isFile()).map((entry) => entry.name)
 }
 
 /** Folders instead of git repositories: what matters here is which exist. */

@@ -10,6 +10,7 @@ const none = {} as never
 const routes = createRoutes({
   apps: none,
   builds: none,
+  submissions: none,
   reports: none,
   health: none,
   publicUrl: () => 'http://localhost',
@@ -23,6 +24,7 @@ const EXPECTED = [
   'patch /apps/{name}',
   'delete /apps/{name}',
   'get /builds',
+  'post /builds',
   'get /builds/{id}',
   'delete /builds/{id}',
   'get /builds/{id}/events',

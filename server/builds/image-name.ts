@@ -1,0 +1,18 @@
+// `image_name`: where a build's image is published besides builds/<id>; only below the tenant's own apps.
+import { invalidRequest } from '../errors.ts'
+import { isRepoName, isTag } from '../registry/names.ts'
+
+export interface ImageName {
+  repository: string
+  tag: string
+}
+
+export function parseImageName(text: string, tenant: string): ImageName {
+  const [repository = '', tag = 'latest', ...more] = text.split(':')
+  const prefix = `apps/${tenant}/`
+  const name = repository.startsWith(prefix) ? repository.slice(prefix.length) : ''
+  const isSound = isRepoName(name) && !name.includes('/') && isRepoName(repository)
+  if (isSound && isTag(tag) && more.length === 0) return { repository, tag }
+  const shown = JSON.stringify(text.slice(0, 200))
+  throw invalidRequest(`invalid image_name: ${shown} is not ${prefix}<name>[:tag]`)
+}

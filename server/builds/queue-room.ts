@@ -1,0 +1,28 @@
+// How many builds of a tenant may wait. The lock orders those who queue for one tenant, so that the limit
+// holds exactly; it ends with the transaction. Lock order: an app's row first, then this.
+import type { Knex } from 'knex'
+import { type Queryable, rows } from '../db/pool.ts'
+import { AppError } from '../errors.ts'
+import { QUEUE_FULL_RETRY_SECONDS } from '../limits.ts'
+
+export async function lockQueue(trx: Knex.Transaction, tenant: string): Promise<void> {
+  await trx.raw('select pg_advisory_xact_lock(hashtextextended(?, 0))', [`queue:${tenant}`])
+}
+
+/** Throws AppError `queue_full`. Certain only under lockQueue(). */
+export async function requireRoom(db: Queryable, tenant: string, max: number): Promise<void> {
+  const [row] = await rows<{ queued: number }>(
+    db,
+    `select count(*)::int as queued from builds where tenant = ? and status = 'queued'`,
+    [tenant],
+  )
+  if (row === undefined || row.queued < max) return
+  throw new AppError(
+    'queue_full',
+    `${row.queued} builds of ${tenant} are queued already, and at most ${max} may be`,
+    {
+      hint: 'cancel some, or try again when some are done',
+      retryAfterSeconds: QUEUE_FULL_RETRY_SECONDS,
+    },
+  )
+}

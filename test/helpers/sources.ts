@@ -1,0 +1,34 @@
+// Source archives and forms as a client of POST /builds makes them.
+import { gzipSync } from 'node:zlib'
+import tar, { type Header } from 'tar-stream'
+
+export type Entry = [Partial<Header> & { name: string }, (string | Buffer)?]
+
+export const DOCKERFILE: Entry = [{ name: 'Dockerfile' }, 'FROM scratch\n']
+
+export async function tarOf(...entries: Entry[]): Promise<Buffer> {
+  const pack = tar.pack()
+  for (const [header, content] of entries) pack.entry(header, content ?? '')
+  pack.finalize()
+  const chunks: Buffer[] = []
+  for await (const chunk of pack) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks)
+}
+
+export async function tarGzOf(...entries: Entry[]): Promise<Buffer> {
+  return gzipSync(await tarOf(...entries))
+}
+
+/** Fields in this order; a Buffer is sent as a file. */
+export function formOf(...fields: [string, string | Buffer][]): FormData {
+  const form = new FormData()
+  for (const [name, value] of fields) {
+    if (typeof value === 'string') form.append(name, value)
+    else form.append(name, new Blob([new Uint8Array(value)]), 'source.tar.gz')
+  }
+  return form
+}
+
+export function post(...fields: [string, string | Buffer][]): RequestInit {
+  return { method: 'POST', body: formOf(...fields) }
+}
