@@ -4,6 +4,7 @@ import { homedir } from 'node:os'
 import { resolve } from 'node:path'
 import { z } from 'zod'
 import { BUILD_TIMEOUT_SECONDS_MAX } from './limits.ts'
+import { parseSecretsKey } from './secrets/key.ts'
 
 const httpUrl = z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
 const wholeNumber = (min: number, max: number) =>
@@ -12,6 +13,14 @@ const wholeNumber = (min: number, max: number) =>
     .int({ error: 'must be a whole number' })
     .min(min, { error: `must be at least ${min}` })
     .max(max, { error: `must be at most ${max}` })
+
+const secretsKey = z.string().transform((text, context) => {
+  const key = parseSecretsKey(text)
+  if (key) return key
+  const message = 'must be 32 bytes in hexadecimal or base64 (openssl rand -base64 32)'
+  context.addIssue({ code: 'custom', message })
+  return z.NEVER
+})
 
 const Environment = z.object({
   HOST: z.string().min(1).default('127.0.0.1'),
@@ -22,6 +31,8 @@ const Environment = z.object({
     .url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' })
     .optional(),
   JWT_SECRET: z.string().min(32, { error: 'must have at least 32 characters' }).optional(),
+  SECRETS_KEY: secretsKey.optional(),
+  BUILD_SECRETS_DIR: z.string().min(1).optional(),
   MAX_CONCURRENT_SOURCE_BUILDS: wholeNumber(1, 1000).default(2),
   BUILDER_IMAGE: z.string().min(1).optional(),
   BUILD_TIMEOUT: wholeNumber(1, BUILD_TIMEOUT_SECONDS_MAX).default(600),
@@ -40,7 +51,13 @@ const Environment = z.object({
     .default(''),
 })
 
-const SECRET_NAMES = ['JWT_SECRET', 'DATABASE_URL', 'REGISTRY_PASSWORD', 'REGISTRY_USERNAME']
+const SECRET_NAMES = [
+  'JWT_SECRET',
+  'SECRETS_KEY',
+  'DATABASE_URL',
+  'REGISTRY_PASSWORD',
+  'REGISTRY_USERNAME',
+]
 
 export interface Config {
   host: string
@@ -49,6 +66,9 @@ export interface Config {
   dataDir: string
   databaseUrl: string | undefined
   jwtSecret: string | undefined
+  secretsKey: Buffer | undefined
+  /** Folder of secret files; undefined: none are kept there. */
+  buildSecretsDir: string | undefined
   maxConcurrentBuilds: number
   builderImage: string | undefined
   buildTimeoutSeconds: number
@@ -78,6 +98,8 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     dataDir: resolve(e.DATA_DIR ?? defaultDataDir(env)),
     databaseUrl: e.DATABASE_URL,
     jwtSecret: e.JWT_SECRET,
+    secretsKey: e.SECRETS_KEY,
+    buildSecretsDir: e.BUILD_SECRETS_DIR && resolve(e.BUILD_SECRETS_DIR),
     maxConcurrentBuilds: e.MAX_CONCURRENT_SOURCE_BUILDS,
     builderImage: e.BUILDER_IMAGE,
     buildTimeoutSeconds: e.BUILD_TIMEOUT,

@@ -25,6 +25,18 @@ export const BUILD_TAGS_MAX = 50
 export const BUILD_SECRETS_MAX = 50
 export const ALLOWED_DOMAINS_MAX = 100
 
+// Secrets
+export const SECRET_BYTES_MAX = 64 * KiB
+/** Of one build, all together. */
+export const BUILD_SECRETS_BYTES_MAX = 512 * KiB
+export const APP_SECRETS_MAX = 200
+/** Shorter values are not hidden in logs: they would blot out half of them. */
+export const SECRET_HIDDEN_CHARS_MIN = 4
+/** Work spent on one line of a log; a line that needs more is hidden as a whole. */
+export const REDACTION_COMPARED_CHARS_MAX = 4_000_000
+export const SECRETS_REQUEST_BYTES_MAX = 16 * KiB
+export const SECRETS_REQUEST_DEADLINE_MS = 10_000
+
 // Phases of a build, each with its own deadline; generous because guests may run emulated (TCG).
 export const BOOT_DEADLINE_MS = 120_000
 export const HELLO_DEADLINE_MS = 60_000

@@ -10,6 +10,7 @@ export function pathsFor(dataDir: string) {
   return {
     dataDir,
     jwtSecret: join(dataDir, 'jwt-secret'),
+    secretsKey: join(dataDir, 'secrets-key'),
     workerName: join(dataDir, 'worker-name'),
     database: join(dataDir, 'postgres'),
     repositories: join(dataDir, 'repositories'),

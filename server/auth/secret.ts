@@ -14,26 +14,31 @@ export interface SecretOptions {
 
 export async function readSecret({ configured, file }: SecretOptions): Promise<string> {
   if (configured !== undefined) return configured
-  const known = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined
-    throw error
-  })
-  const secret = (known ?? (await generate(file))).trim()
+  const secret = await readGenerated(file, () => randomBytes(SECRET_BYTES).toString('base64url'))
   if (secret.length >= SECRET_CHARACTERS_MIN) return secret
   throw new Error(
     `${file} holds ${secret.length} characters, at least ${SECRET_CHARACTERS_MIN} are needed. Restore it, or remove it to get a new one (all tokens end then).`,
   )
 }
 
+/** What the file holds, without surrounding blanks; made with `make` when there is none, for its owner only. */
+export async function readGenerated(file: string, make: () => string): Promise<string> {
+  const known = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
+  return (known ?? (await generate(file, make))).trim()
+}
+
 // Linked into place when it is whole and on disk, so that two processes that start together agree on the
 // first one's and a power cut leaves no half of it.
-async function generate(file: string): Promise<string> {
+async function generate(file: string, make: () => string): Promise<string> {
   await mkdir(dirname(file), { recursive: true })
   const temporary = `${file}.${randomBytes(6).toString('hex')}`
   try {
     const handle = await open(temporary, 'wx', 0o600)
     try {
-      await handle.writeFile(`${randomBytes(SECRET_BYTES).toString('base64url')}\n`)
+      await handle.writeFile(`${make()}\n`)
       await handle.sync()
     } finally {
       await handle.close()

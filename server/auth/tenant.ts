@@ -3,8 +3,10 @@ import { createHash } from 'node:crypto'
 import { z } from 'zod'
 
 const SHAPE = /^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/
-/** First path segments of the registry: no tenant may be called so. */
-const RESERVED = new Set(['global', 'library', 'builds', 'cache', 'apps'])
+/** The folder of secrets that every tenant's builds may have. */
+export const SHARED = 'shared'
+/** First path segments of the registry, and SHARED: no tenant may be called so. */
+const RESERVED = new Set(['global', 'library', 'builds', 'cache', 'apps', SHARED])
 
 /** What `tenantOf` makes of subjects that are no tenant names; nobody gets such a tenant by being called so. */
 const DERIVED = /^tenant-[0-9a-f]{16}$/
@@ -15,7 +17,7 @@ export function isTenantName(name: string): boolean {
 
 export const TenantName = z.string().refine(isTenantName, {
   error:
-    'must be 3 to 63 lower-case letters, digits or dashes, not beginning or ending with a dash, and not one of global, library, builds, cache, apps',
+    'must be 3 to 63 lower-case letters, digits or dashes, not beginning or ending with a dash, and not one of global, library, builds, cache, apps, shared',
 })
 
 /** The tenant of a token that names none. */

@@ -22,7 +22,7 @@ test('tenant names are 3 to 63 lower-case letters, digits and inner dashes', () 
 })
 
 test('words that mean something in the registry are no tenants', () => {
-  for (const name of ['global', 'library', 'builds', 'cache', 'apps']) {
+  for (const name of ['global', 'library', 'builds', 'cache', 'apps', 'shared']) {
     assert.ok(!isTenantName(name))
     assert.match(tenantOf(name), /^tenant-[0-9a-f]{16}$/)
   }
