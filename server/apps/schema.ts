@@ -2,7 +2,15 @@
 // snake_case; inside they are camelCase. Absent settings are absent: defaults are filled in on reading.
 import { z } from 'zod'
 import { TenantName } from '../auth/tenant.ts'
-import { BuildArgs, BuildPolicy, BuildRequest, CacheScope, SourcePath } from '../builds/schema.ts'
+import {
+  BuildArgs,
+  BuildPolicy,
+  BuildRequest,
+  CacheScope,
+  type SecretRef,
+  SecretRefs,
+  SourcePath,
+} from '../builds/schema.ts'
 import { DEPLOY_BRANCHES_MAX } from '../limits.ts'
 import { BranchName } from './branch-name.ts'
 
@@ -32,6 +40,7 @@ const settings = {
   build_args: BuildArgs,
   policy: BuildPolicy,
   cache_scope: CacheScope,
+  secrets: SecretRefs.meta({ description: 'Secrets that its builds get; none by default.' }),
 }
 
 /** Settings as they are stored and sent. */
@@ -50,6 +59,7 @@ export const UpdateApp = z
     build_args: settings.build_args.nullable(),
     policy: settings.policy.nullable(),
     cache_scope: settings.cache_scope.nullable(),
+    secrets: settings.secrets.nullable(),
   })
   .partial()
   .meta({
@@ -80,6 +90,7 @@ export interface AppSettings {
   buildArgs?: Readonly<Record<string, string>> | undefined
   policy?: BuildPolicy | undefined
   cacheScope?: string | undefined
+  secrets?: readonly SecretRef[] | undefined
 }
 
 export interface App {
@@ -106,6 +117,7 @@ export function fromWire(wire: WireSettings): AppSettings {
     buildArgs: wire.build_args,
     policy: wire.policy,
     cacheScope: wire.cache_scope,
+    secrets: wire.secrets,
   })
 }
 
@@ -117,6 +129,7 @@ export function toWire(app: AppSettings): WireSettings {
     build_args: app.buildArgs && { ...app.buildArgs },
     policy: app.policy,
     cache_scope: app.cacheScope,
+    secrets: app.secrets && [...app.secrets],
   })
 }
 

@@ -95,7 +95,17 @@ export const SecretRef = z
   .meta({ id: 'SecretRef' })
 export type SecretRef = z.infer<typeof SecretRef>
 
-export const SecretRefs = z.array(SecretRef).max(BUILD_SECRETS_MAX)
+export const SecretRefs = z
+  .array(SecretRef)
+  .max(BUILD_SECRETS_MAX)
+  .refine((refs) => new Set(refs.flatMap(offeredAs)).size === refs.flatMap(offeredAs).length, {
+    error: 'must not offer two secrets under one id or env_var',
+  })
+
+/** The ids under which a Dockerfile finds the secret. */
+export function offeredAs({ id, env_var: name }: SecretRef): string[] {
+  return name === undefined || name === id ? [id] : [id, name]
+}
 
 /** User-defined tags of a build, as seed 000 bounds them. */
 export const BuildTags = z

@@ -17,6 +17,8 @@ import { startRegistry } from '../registry/child.ts'
 import { createRegistryClient, type RegistryClient } from '../registry/client.ts'
 import type { RegistryUpstream } from '../registry/upstream.ts'
 import type { Releasers } from '../releasers.ts'
+import { createSecretCipher, type SecretCipher } from '../secrets/cipher.ts'
+import { readSecretsKey } from '../secrets/key.ts'
 import type { Parts } from '../setup/parts-types.ts'
 import type { Users } from '../setup/users.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -37,6 +39,7 @@ export interface Core extends Boot {
   buildLog: BuildLog
   objects: Objects
   tokens: Tokens
+  secretCipher: SecretCipher
   upstream: RegistryUpstream
   registryClient: RegistryClient
   /** Known once the server listens (PORT may be 0). */
@@ -61,6 +64,7 @@ export async function startCore(boot: Boot): Promise<Core> {
   const secret = await readSecret({ configured: config.jwtSecret, file: paths.jwtSecret })
   const revocation = createRevocation({ db })
   const tokens = createTokens({ secret, isRevoked: revocation.isRevoked })
+  const key = await readSecretsKey({ configured: config.secretsKey, file: paths.secretsKey })
   const upstream = await registryUpstream(boot)
   let known = config.publicUrl
   const publicUrl = () => {
@@ -75,6 +79,7 @@ export async function startCore(boot: Boot): Promise<Core> {
     buildLog: createBuildLog({ db, listener }),
     objects: createLocalObjects({ root: paths.objects }),
     tokens,
+    secretCipher: createSecretCipher(key),
     upstream,
     registryClient: createRegistryClient({ upstream }),
     publicUrl,

@@ -22,6 +22,7 @@ import { createRoutes } from '../http/routes.ts'
 import { createGrants } from '../registry/grants.ts'
 import { createRegistryProxy } from '../registry/proxy.ts'
 import { createReports } from '../reports/service.ts'
+import { createSecrets } from '../secrets/service.ts'
 import { reachable } from '../setup/reachable.ts'
 import type { Core } from './core.ts'
 
@@ -86,6 +87,12 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
     authenticate,
     routes: createRoutes({
       apps,
+      secrets: createSecrets({
+        db,
+        apps,
+        cipher: core.secretCipher,
+        log: log.child({ mod: 'secrets' }),
+      }),
       builds,
       submissions: createSubmissions({ db, store, objects }),
       reports: createReports({ db }),

@@ -164,7 +164,7 @@ function dockerfileOf(app: App): string {
 /** Frozen with the build: a later change of the app's settings does not alter it. */
 function requestOf(app: App, facts: CommitFacts, noCache: boolean): BuildRequest {
   const settings = effectiveSettings(app.settings)
-  const { target, buildArgs, policy, cacheScope } = settings
+  const { target, buildArgs, policy, cacheScope, secrets } = settings
   return {
     dockerfile_path: dockerfileOf(app),
     source_date_epoch: Math.max(0, facts.committedAt),
@@ -172,6 +172,7 @@ function requestOf(app: App, facts: CommitFacts, noCache: boolean): BuildRequest
     ...(buildArgs === undefined ? {} : { build_args: { ...buildArgs } }),
     ...(policy === undefined ? {} : { build_policy: policy }),
     ...(cacheScope === undefined ? {} : { cache_scope: cacheScope }),
+    ...(secrets === undefined ? {} : { secrets: [...secrets] }),
     ...(noCache ? { no_cache: true } : {}),
   }
 }

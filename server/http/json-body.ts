@@ -46,7 +46,9 @@ function toAppError(error: Error & { status?: number; type?: string }, bytesMax:
   if (error.status === 413) {
     return new AppError('body_too_large', `the body is larger than ${bytesMax} bytes`)
   }
-  return invalidRequest(`body is not valid JSON: ${error.message}`)
+  // Without the excerpt that V8 quotes: the body may be a secret.
+  const why = error.message.replace(/, \S*".*is not valid JSON$/s, '')
+  return invalidRequest(`body is not valid JSON: ${why}`)
 }
 
 async function withinDeadline(

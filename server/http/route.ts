@@ -6,8 +6,8 @@ import type { z } from 'zod'
 import type { Principal } from '../auth/principal.ts'
 import type { ErrorCode } from '../errors.ts'
 
-export type Method = 'get' | 'post' | 'patch' | 'delete'
-export type Permission = `${'build' | 'app'}:${'read' | 'write' | 'delete' | 'admin'}`
+export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete'
+export type Permission = `${'build' | 'app' | 'secret'}:${'read' | 'write' | 'delete' | 'admin'}`
 
 /** One possible answer, as documented. */
 export interface ReplyDoc {

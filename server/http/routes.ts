@@ -8,12 +8,15 @@ import type { Health } from '../health/health.ts'
 import { healthRoutes } from '../health/routes.ts'
 import { reportRoutes } from '../reports/routes.ts'
 import type { Reports } from '../reports/service.ts'
+import { secretRoutes } from '../secrets/routes.ts'
+import type { Secrets } from '../secrets/service.ts'
 import { withOpenapi } from './openapi.ts'
 import type { Route } from './route.ts'
 import type { SseOptions } from './sse.ts'
 
 export interface RoutesOptions {
   apps: Apps
+  secrets: Secrets
   builds: Builds
   submissions: Submissions
   reports: Reports
@@ -27,6 +30,7 @@ export function createRoutes(options: RoutesOptions): Route[] {
   return withOpenapi([
     ...healthRoutes(options),
     ...appRoutes(options),
+    ...secretRoutes(options),
     ...buildRoutes(options),
     ...reportRoutes(options),
   ])

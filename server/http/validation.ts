@@ -1,5 +1,6 @@
 // Input against its zod schema; what is wrong becomes one AppError that names each field and its value.
-// It answers the caller's own input back to the caller and must never be logged: a value may be a secret.
+// It answers the caller's own input back to the caller and must never be logged: a value may be a secret. Input
+// of a writeOnly schema is one, and is not answered either.
 import type { z } from 'zod'
 import { AppError, type ErrorDetail, invalidRequest } from '../errors.ts'
 import { VALIDATION_DETAILS_MAX } from '../limits.ts'
@@ -12,7 +13,8 @@ export function validate<T>(
   where: 'query' | 'body' | 'field',
 ): T {
   const parsed = schema.safeParse(input)
-  if (!parsed.success) throw invalid(parsed.error, input, where)
+  const source = { where, input, isSecret: schema.meta()?.writeOnly === true }
+  if (!parsed.success) throw invalid(parsed.error, source)
   refuseUnstorable(parsed.data, where, [])
   return parsed.data
 }
@@ -26,35 +28,47 @@ function refuseUnstorable(value: unknown, where: string, path: readonly string[]
   for (const [key, inner] of Object.entries(value)) refuseUnstorable(inner, where, [...path, key])
 }
 
-function invalid(error: z.ZodError, input: unknown, where: string): AppError {
+interface Source {
+  where: string
+  input: unknown
+  /** Nothing of the input may be quoted. */
+  isSecret: boolean
+}
+
+function invalid(error: z.ZodError, source: Source): AppError {
   const details = error.issues
-    .flatMap((issue) => describe(issue, input, where))
+    .flatMap((issue) => describe(issue, source))
     .slice(0, VALIDATION_DETAILS_MAX)
   const [first] = details
   const more = details.length > 1 ? ` (and ${details.length - 1} more)` : ''
-  return new AppError('invalid_request', `${first?.message ?? `${where} is not valid`}${more}`, {
-    details,
-  })
+  return new AppError(
+    'invalid_request',
+    `${first?.message ?? `${source.where} is not valid`}${more}`,
+    {
+      details,
+    },
+  )
 }
 
-function describe(issue: z.core.$ZodIssue, input: unknown, where: string): ErrorDetail[] {
+function describe(issue: z.core.$ZodIssue, source: Source): ErrorDetail[] {
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => ({
       code: issue.code,
-      message: `${named(where, [...issue.path, key], input)}: is not known here`,
+      message: `${named([...issue.path, key], source)}: is not known here`,
     }))
   }
   // A bad key of a record carries the reason one level down.
   const inner = issue.code === 'invalid_key' ? issue.issues[0] : undefined
   const message = inner?.message ?? issue.message
-  return [{ code: issue.code, message: `${named(where, issue.path, input)}: ${message}` }]
+  return [{ code: issue.code, message: `${named(issue.path, source)}: ${message}` }]
 }
 
 /** `query limit="500"`, `body policy.cpus=99`, `body name is missing`. */
-function named(where: string, path: readonly PropertyKey[], input: unknown): string {
+function named(path: readonly PropertyKey[], { where, input, isSecret }: Source): string {
   const field = [where, path.map(String).join('.')].filter((part) => part !== '').join(' ')
   const value = valueAt(input, path)
   if (value === undefined) return `${field} is missing`
+  if (isSecret) return field
   const text = JSON.stringify(value) ?? typeof value
   const shown =
     text.length > SHOWN_VALUE_CHARS_MAX ? `${text.slice(0, SHOWN_VALUE_CHARS_MAX)}…` : text

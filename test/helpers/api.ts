@@ -1,4 +1,5 @@
 // The whole REST face over a real database: apps, builds, reports, health, as the server puts them together.
+import { randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,6 +15,8 @@ import { createRoutes } from '../../server/http/routes.ts'
 import type { SseOptions } from '../../server/http/sse.ts'
 import { createLocalObjects, type Objects } from '../../server/objects/objects.ts'
 import { createReports } from '../../server/reports/service.ts'
+import { createSecretCipher, type SecretCipher } from '../../server/secrets/cipher.ts'
+import { createSecrets } from '../../server/secrets/service.ts'
 import type { UploadLimits } from '../../server/sources/upload.ts'
 import { givenDatabase, silent, type TestDatabase } from './database.ts'
 import { givenHttp, type TestHttp } from './http.ts'
@@ -31,6 +34,7 @@ export interface TestApi extends TestHttp, TestDatabase {
   objects: Objects
   /** Everything below the object store's folder, half-written files included. */
   objectFiles(): Promise<string[]>
+  cipher: SecretCipher
 }
 
 export interface TestApiOptions {
@@ -66,6 +70,8 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
     ...(options.uploadLimits ? { limits: options.uploadLimits } : {}),
   })
   const reports = createReports({ db, ...(options.now ? { now: options.now } : {}) })
+  const cipher = createSecretCipher(randomBytes(32))
+  const secrets = createSecrets({ db, apps, cipher, log: silent })
   const health = createHealth({ db, log: silent })
   const { sseOptions } = options
   const face = await givenHttp(
@@ -73,6 +79,7 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
     (publicUrl) =>
       createRoutes({
         apps,
+        secrets,
         builds,
         submissions,
         reports,
@@ -87,6 +94,7 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
     ...face,
     apps,
     repositories,
+    cipher,
     objects,
     objectFiles: () => filesIn(objectsRoot),
   }

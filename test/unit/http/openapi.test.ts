@@ -9,6 +9,7 @@ import { bodyOf, givenHttp } from '../../helpers/http.ts'
 const none = {} as never
 const routes = createRoutes({
   apps: none,
+  secrets: none,
   builds: none,
   submissions: none,
   reports: none,
@@ -23,6 +24,9 @@ const EXPECTED = [
   'get /apps/{name}',
   'patch /apps/{name}',
   'delete /apps/{name}',
+  'get /apps/{name}/secrets',
+  'put /apps/{name}/secrets/{id}',
+  'delete /apps/{name}/secrets/{id}',
   'get /builds',
   'post /builds',
   'get /builds/{id}',
