@@ -18,6 +18,7 @@ import type { StepsMemory } from './memory.ts'
 import { createProgress, type Progress } from './progress.ts'
 import type { AgentMessage, BuildConfig, BuildResult } from './protocol.ts'
 import { provenanceOf } from './provenance.ts'
+import { removeSecrets, takeSecrets } from './secrets.ts'
 import { unpackSource } from './source.ts'
 
 /** The sentence of seed 000 (ErrDockerfileRequired), as the server says it too. */
@@ -33,6 +34,8 @@ export interface BuildOptions {
   channel: Pick<Channel, 'send' | 'connected'>
   signal: AbortSignal
 }
+
+type PreparedPaths = Omit<BuildctlPaths, 'secretsFolder'>
 
 export interface BuildRun {
   result: BuildResult
@@ -51,6 +54,13 @@ export async function runBuild(options: BuildOptions): Promise<BuildRun> {
     last = options.channel.send(message).catch((error) => note(`message not sent: ${error}`))
   }
   emit({ type: 'status', status: 'preparing' })
+  const secretsFolder = `${runFolder}/secrets`
+  try {
+    await takeSecrets(config, secretsFolder)
+  } catch (error) {
+    await last
+    return withoutSecrets(config, error as Error)
+  }
   const daemon = startBuildkitd({
     config,
     runFolder: `${runFolder}/buildkit`,
@@ -61,7 +71,8 @@ export async function runBuild(options: BuildOptions): Promise<BuildRun> {
   try {
     const paths = await prepare(options, daemon, emit)
     emit({ type: 'status', status: 'building' })
-    const buildctl = startBuildctl(buildctlArgs(config, paths), `${runFolder}/docker`)
+    const args = buildctlArgs(config, { ...paths, secretsFolder })
+    const buildctl = startBuildctl(args, `${runFolder}/docker`)
     const onAbort = () => void buildctl.stop()
     signal.addEventListener('abort', onAbort, { once: true })
     if (signal.aborted) onAbort()
@@ -77,6 +88,7 @@ export async function runBuild(options: BuildOptions): Promise<BuildRun> {
   } catch (error) {
     outcome = { failure: toFailure(error, daemon) }
   }
+  removeSecrets(secretsFolder)
   await last
   const result = resultOf(outcome, {
     provenance: provenanceOf({
@@ -88,6 +100,22 @@ export async function runBuild(options: BuildOptions): Promise<BuildRun> {
     duration_ms: Math.round(performance.now() - started),
   })
   return { result, stop: daemon.stop }
+}
+
+/** Nothing was started yet. */
+async function withoutSecrets(config: BuildConfig, error: Error): Promise<BuildRun> {
+  const provenance = provenanceOf({
+    config,
+    vertices: new Map(),
+    buildkitVersion: await buildkitVersion(),
+    completedAt: new Date(),
+  })
+  const failure: Failure = {
+    failure_class: 'infra',
+    error: `the build's secrets did not arrive: ${error.message}`,
+  }
+  const result = resultOf({ failure }, { provenance, duration_ms: 0 })
+  return { result, stop: async () => {} }
 }
 
 function isNearEnd(message: AgentMessage): boolean {
@@ -108,7 +136,7 @@ async function prepare(
   { config, sourceDevice, runFolder, channel, signal }: BuildOptions,
   daemon: Buildkitd,
   emit: (message: AgentMessage) => void,
-): Promise<BuildctlPaths> {
+): Promise<PreparedPaths> {
   writeCredentials(config, `${runFolder}/docker`)
   const unpacked = unpackSource({
     device: sourceDevice,
@@ -160,7 +188,7 @@ interface Ended {
   progress: Progress
   daemon: Buildkitd
   options: BuildOptions
-  paths: BuildctlPaths
+  paths: PreparedPaths
 }
 
 function conclude({ exitCode, progress, daemon, options, paths }: Ended): Outcome {

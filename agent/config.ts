@@ -9,6 +9,7 @@ const READ_BYTES = 64 * 1024
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
 /** One path segment of a repository; no comma can come through, `--output` is CSV. */
 const REPOSITORY = /^[a-z0-9]+(?:[._-][a-z0-9]+)*(?:\/[a-z0-9]+(?:[._-][a-z0-9]+)*)*$/
+const SECRET_ID = /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/
 const REGISTRY = /^[A-Za-z0-9.-]+(?::\d{1,5})?$|^\[[0-9a-fA-F:]+\](?::\d{1,5})?$/
 const RELATIVE_PATH = /^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))[^\u0000-\u001f\u007f]+$/
 
@@ -52,6 +53,8 @@ export function parseConfig(text: string): BuildConfig {
   check.optional('registry_token', 'string', /^[\x21-\x7e]+$/)
   check.optional('no_cache', 'boolean')
   check.optional('source_date_epoch', 'number')
+  check.list('secrets', isGivenSecret)
+  if (value.secrets !== undefined) check.matches('secrets_nonce', /^[\x21-\x7e]{32,128}$/)
   check.strings('build_args', (name) => NAME.test(name) && !name.startsWith('BUILDKIT_'))
   check.strings('labels', (name) => /^[A-Za-z0-9._/-]+$/.test(name))
   if (typeof value.timeout_seconds !== 'number') check.fail('timeout_seconds')
@@ -59,6 +62,14 @@ export function parseConfig(text: string): BuildConfig {
     check.fail('network_mode')
   }
   return value as unknown as BuildConfig
+}
+
+/** Ids become file names and part of `--secret`, which is CSV. */
+function isGivenSecret(entry: unknown): boolean {
+  if (typeof entry !== 'object' || entry === null) return false
+  const { id, env_var: name } = entry as Record<string, unknown>
+  const isName = name === undefined || (typeof name === 'string' && NAME.test(name))
+  return typeof id === 'string' && SECRET_ID.test(id) && isName
 }
 
 function parseJson(text: string): Record<string, unknown> {
@@ -90,6 +101,11 @@ function checks(value: Record<string, unknown>) {
       if (found === undefined) return
       if (typeof found !== type) fail(field)
       if (pattern && !pattern.test(String(found))) fail(field)
+    },
+    list(field: string, isEntry: (entry: unknown) => boolean): void {
+      const found = value[field]
+      if (found === undefined) return
+      if (!Array.isArray(found) || !found.every(isEntry)) fail(field)
     },
     strings(field: string, isName: (name: string) => boolean): void {
       const found = value[field]

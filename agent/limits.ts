@@ -10,6 +10,9 @@ export const PLAIN_LINES_MAX = 200
 /** Skipped entries of the source are named one by one up to this many. */
 export const WARNINGS_MAX = 20
 export const LOCKFILE_BYTES_MAX = 64 * 1024 * 1024
+/** The host's own bound is 512 KiB of secrets, as base64 and JSON. */
+export const SECRETS_REPLY_BYTES_MAX = 1024 * 1024
+export const SECRETS_DEADLINE_MS = 30_000
 export const HEARTBEAT_MS = 5_000
 export const BUILDKITD_READY_DEADLINE_MS = 120_000
 export const BUILDKITD_POLL_MS = 25

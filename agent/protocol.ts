@@ -6,6 +6,8 @@
 export const AGENT_PORT = 5001
 /** Guest → host: the registry proxy; inside the guest it is localhost:5000. */
 export const REGISTRY_PORT = 5000
+/** Guest → host: the build's secrets, given once; exists only for builds that have some. */
+export const SECRETS_PORT = 5002
 /** Guest → host: the egress proxy; exists only for builds with network_mode egress. */
 export const EGRESS_PORT = 3128
 
@@ -35,6 +37,10 @@ export interface BuildConfig {
   source_path: string
   source_hash: string
   build_args?: Record<string, string>
+  /** Those the host gives on SECRETS_PORT; the agent does not build without each of them. */
+  secrets?: GivenSecret[]
+  /** What the host wants to hear before it gives them; of use once. */
+  secrets_nonce?: string
   timeout_seconds: number
   network_mode: NetworkMode
   is_admin_build?: boolean
@@ -44,6 +50,25 @@ export interface BuildConfig {
   source_date_epoch?: number
   /** Labels put on the image, for example org.opencontainers.image.revision. */
   labels?: Record<string, string>
+}
+
+export interface GivenSecret {
+  id: string
+  /** The Dockerfile finds it under this id as well. */
+  env_var?: string
+}
+
+/** One line from the agent over SECRETS_PORT, and one line back; whoever is refused gets nothing. */
+export interface SecretsRequest {
+  type: 'get_secrets'
+  nonce: string
+  secret_ids: string[]
+}
+
+export interface SecretsReply {
+  type: 'secrets'
+  /** By id, as base64. */
+  secrets: Record<string, string>
 }
 
 export type FailureClass =

@@ -8,6 +8,7 @@ import { startWorkerRole } from './compose/worker-role.ts'
 import type { Config } from './config.ts'
 import { asError } from './errors.ts'
 import { lockDataDir } from './lock.ts'
+import { forbidCoreDumps } from './no-core-dumps.ts'
 import { type Paths, pathsFor } from './paths.ts'
 import { createReleasers } from './releasers.ts'
 import { ensureParts } from './setup/parts.ts'
@@ -22,6 +23,7 @@ export async function main(config: Config): Promise<void> {
   const releasers = createReleasers(log)
   endOnSignal(() => releasers.release())
   try {
+    await forbidCoreDumps(log)
     const parts = await ensureParts()
     const users = await ensureUsers()
     const paths = pathsFor(config.dataDir)

@@ -8,6 +8,10 @@ import { createGrants } from '../registry/grants.ts'
 import { createRegistryProxy } from '../registry/proxy.ts'
 import { createQemuRunner } from '../runners/qemu.ts'
 import { selectRunner } from '../runners/select.ts'
+import { createAppSecrets } from '../secrets/app-secrets.ts'
+import { createFileSecrets } from '../secrets/file-secrets.ts'
+import { firstOf, noSecrets, type SecretProvider } from '../secrets/provider.ts'
+import { createSecretStore } from '../secrets/store.ts'
 import { createCache } from '../setup/cache.ts'
 import { probeMicroVm } from '../setup/microvm-probe.ts'
 import { reachable } from '../setup/reachable.ts'
@@ -51,6 +55,7 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
     log: log.child({ mod: 'pipeline' }),
     runner,
     tokens: core.tokens,
+    secrets: secretsOf(core),
     sourceFile: objects.path,
     manifestExists: core.registryClient.manifestExists,
     registryService: (socket) => guestRegistry.emit('connection', socket),
@@ -67,6 +72,13 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
   })
   await worker.start()
   core.releasers.add('worker', () => worker.stop())
+}
+
+/** What an app has been given itself comes before the operator's files. */
+function secretsOf({ config, db, secretCipher: cipher }: Core): SecretProvider {
+  const folder = config.buildSecretsDir
+  const files = folder === undefined ? noSecrets : createFileSecrets({ folder })
+  return firstOf([createAppSecrets({ store: createSecretStore({ db }), cipher }), files])
 }
 
 /** The generic builder's disk, or that of BUILDER_IMAGE. */

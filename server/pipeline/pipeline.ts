@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
-import { type BuildResult, EGRESS_PORT, REGISTRY_PORT } from '../../agent/protocol.ts'
+import { type BuildResult, EGRESS_PORT, REGISTRY_PORT, SECRETS_PORT } from '../../agent/protocol.ts'
 import type { Tokens } from '../auth/tokens.ts'
 import { BuildRequest } from '../builds/schema.ts'
 import type { Listener } from '../db/listen.ts'
@@ -20,12 +20,17 @@ import {
 import type { ClaimedBuild } from '../queue/claim.ts'
 import { createLease, type Lease } from '../queue/lease.ts'
 import type { Pod, Runner } from '../runners/runner.ts'
+import type { SecretProvider } from '../secrets/provider.ts'
+import { createRedactor, type Redactor } from '../secrets/redact.ts'
 import type { Log } from '../telemetry/log.ts'
+import { type BuildSecrets, resolveSecrets } from './build-secrets.ts'
 import { converse } from './conversation.ts'
 import { BuildFailure } from './failure.ts'
 import { createLogWriter, type LogWriter } from './log-writer.ts'
 import { podConfig, type Resources, resourcesOf } from './pod-config.ts'
 import { explainPodEnd } from './pod-end.ts'
+import { redactedWriter, redactFailure, redactResult } from './redacted.ts'
+import { createSecretsService } from './secrets-service.ts'
 import { type StopReason, startWatchdog, type Watchdog } from './watchdog.ts'
 
 const POD_EXIT_WAIT_MS = 2_000
@@ -38,6 +43,7 @@ export interface PipelineOptions {
   log: Log
   runner: Runner
   tokens: Tokens
+  secrets: SecretProvider
   /** Where a source archive lies on this host. */
   sourceFile(key: string): string
   manifestExists(repository: string, digest: string): Promise<boolean>
@@ -54,6 +60,7 @@ interface Run {
   lease: Lease
   resources: Resources
   writer: LogWriter
+  redactor: Redactor
   watchdog: Watchdog
 }
 
@@ -77,10 +84,11 @@ export function createPipeline(options: PipelineOptions) {
     const resources = resourcesOf(build, options.buildTimeoutSeconds)
     const timeoutMs = resources.timeoutSeconds * 1000
     const watchdog = startWatchdog({ lease, listener, log, timeoutMs, drain })
-    const writer = createLogWriter({ append: lease.append })
-    const current: Run = { build, lease, resources, writer, watchdog }
+    const redactor = createRedactor()
+    const writer = redactedWriter(createLogWriter({ append: lease.append }), redactor)
+    const current: Run = { build, lease, resources, writer, redactor, watchdog }
     try {
-      const outcome = await attempt(current)
+      const outcome = redactOutcome(await attempt(current), redactor)
       await persist(current, () => writer.close())
       await persist(current, () => conclude(current, outcome))
     } finally {
@@ -92,7 +100,7 @@ export function createPipeline(options: PipelineOptions) {
     let pod: Pod | undefined
     try {
       const signal = current.watchdog.signal
-      pod = await startPod(current, signal)
+      pod = await startPod(current, await takeSecrets(current), signal)
       const result = await talk(current, pod, signal)
       if (!result.success) return { kind: 'failure', failure: toFailure(result) }
       await verify(current.build, result)
@@ -109,10 +117,28 @@ export function createPipeline(options: PipelineOptions) {
     }
   }
 
-  async function startPod(current: Run, signal: AbortSignal): Promise<Pod> {
+  /** From here on nothing that is kept of this build holds one of their values. */
+  async function takeSecrets({ build, redactor, writer }: Run): Promise<BuildSecrets> {
+    const secrets = await resolveSecrets(build, options.secrets)
+    redactor.learn(secrets.values.values())
+    if (secrets.line !== undefined) await writer.write({ type: 'log', line: secrets.line })
+    return secrets
+  }
+
+  async function startPod(current: Run, secrets: BuildSecrets, signal: AbortSignal): Promise<Pod> {
     const { build, resources } = current
     const services = new Map([[REGISTRY_PORT, options.registryService]])
     if (resources.networkMode === 'egress') services.set(EGRESS_PORT, options.egressService)
+    if (secrets.given.length > 0) {
+      const onRefused = (reason: string) =>
+        log.warn({ buildId: build.id, reason }, 'a guest asked for secrets in vain')
+      const service = createSecretsService({
+        nonce: secrets.nonce,
+        secrets: secrets.values,
+        onRefused,
+      })
+      services.set(SECRETS_PORT, service)
+    }
     const token = await options.tokens.mintRegistry({
       buildId: build.id,
       tenant: build.tenant,
@@ -129,7 +155,7 @@ export function createPipeline(options: PipelineOptions) {
         diskBytes: BUILD_DISK_BYTES,
         networkMode: resources.networkMode,
         sourceFile: options.sourceFile(build.sourceKey),
-        config: podConfig(build, resources, { token, publicName }),
+        config: podConfig(build, resources, { token, publicName }, secrets),
         services,
       },
       signal,
@@ -243,6 +269,17 @@ export function createPipeline(options: PipelineOptions) {
   }
 
   return { run }
+}
+
+function redactOutcome(outcome: Outcome, { text }: Redactor): Outcome {
+  switch (outcome.kind) {
+    case 'result':
+      return { ...outcome, result: redactResult(outcome.result, text) }
+    case 'failure':
+      return { ...outcome, failure: redactFailure(outcome.failure, text) }
+    case 'stopped':
+      return outcome
+  }
 }
 
 function toFailure(result: BuildResult): BuildFailure {

@@ -2,6 +2,7 @@
 import type { BuildConfig, NetworkMode } from '../../agent/protocol.ts'
 import { BUILD_CPUS_DEFAULT, BUILD_MEMORY_MB_DEFAULT } from '../limits.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'
+import type { BuildSecrets } from './build-secrets.ts'
 
 export interface Resources {
   timeoutSeconds: number
@@ -24,6 +25,7 @@ export function podConfig(
   build: ClaimedBuild,
   resources: Resources,
   registry: { token: string; publicName: string },
+  secrets: Pick<BuildSecrets, 'given' | 'nonce'>,
 ): BuildConfig {
   const { request } = build
   const optional = {
@@ -44,6 +46,7 @@ export function podConfig(
     image_repository: `builds/${build.id}`,
     source_path: '/src',
     source_hash: build.sourceHash,
+    ...(secrets.given.length === 0 ? {} : { secrets: secrets.given, secrets_nonce: secrets.nonce }),
     timeout_seconds: resources.timeoutSeconds,
     network_mode: resources.networkMode,
     labels: {

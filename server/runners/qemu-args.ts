@@ -57,8 +57,8 @@ export function machineArgs(
     ['-cpu', accel === 'kvm' ? 'host' : 'max'],
     ['-smp', String(cpus)],
     ['-m', `${memoryMb}M`],
-    // vhost-user needs the guest's memory to be shareable.
-    ['-object', `memory-backend-memfd,id=mem,size=${memoryMb}M,share=on`],
+    // vhost-user needs the guest's memory to be shareable; a core of QEMU must not hold it.
+    ['-object', `memory-backend-memfd,id=mem,size=${memoryMb}M,share=on,dump=off`],
     ['-kernel', machine.kernel],
     ['-initrd', machine.initramfs],
     ['-append', [KERNEL_COMMAND_LINE, moreWords].join(' ').trim()],

@@ -8,6 +8,7 @@ import { createPipeline } from '../../server/pipeline/pipeline.ts'
 import { claimNext } from '../../server/queue/claim.ts'
 import { setSlots } from '../../server/queue/slots.ts'
 import type { Runner } from '../../server/runners/runner.ts'
+import { noSecrets } from '../../server/secrets/provider.ts'
 import { givenBuild } from '../helpers/builds.ts'
 import { givenDatabase, silent } from '../helpers/database.ts'
 
@@ -37,6 +38,7 @@ async function givenPipeline(t: TestContext) {
     log: silent,
     runner: deadGuests,
     tokens: createTokens({ secret: 'x'.repeat(48) }),
+    secrets: noSecrets,
     sourceFile: () => '/dev/null',
     manifestExists: async () => false,
     registryService: () => {},

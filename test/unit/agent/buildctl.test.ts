@@ -10,7 +10,11 @@ import { proxyEnv } from '../../../agent/proxy.ts'
 import { tunnelArgs } from '../../../agent/tunnels.ts'
 import { givenConfig } from './given-config.ts'
 
-const PATHS = { socket: '/run/bk.sock', metadataFile: '/run/meta.json' }
+const PATHS = {
+  socket: '/run/bk.sock',
+  metadataFile: '/run/meta.json',
+  secretsFolder: '/run/secrets',
+}
 
 function argsFor(more: Partial<BuildConfig> = {}): string[] {
   return buildctlArgs(givenConfig(more), PATHS)
@@ -75,6 +79,22 @@ test('a Dockerfile given as text is read from its own folder', () => {
     dockerfileFolder: '/run/df',
   })
   assert.deepEqual(valuesOf(args, '--local'), ['context=/src', 'dockerfile=/run/df'])
+})
+
+test('weakness 8: a secret is offered under its id and its env_var, by file; no value is an argument', () => {
+  const secrets = [
+    { id: 'npm_token', env_var: 'NPM_TOKEN' },
+    { id: 'A', env_var: 'A' },
+    { id: 'b' },
+  ]
+  const args = argsFor({ secrets, secrets_nonce: 'n'.repeat(43) })
+  assert.deepEqual(valuesOf(args, '--secret'), [
+    'id=npm_token,src=/run/secrets/npm_token',
+    'id=NPM_TOKEN,src=/run/secrets/npm_token',
+    'id=A,src=/run/secrets/A',
+    'id=b,src=/run/secrets/b',
+  ])
+  assert.ok(!args.join().includes('nnn'))
 })
 
 test('the token is in a file only root reads, for both names of the registry, never in arguments', (t) => {

@@ -37,10 +37,17 @@ test('a configuration of an unexpected shape is refused with the name of the fie
     ['labels', { 'a b': 'c' }],
     ['network_mode', 'host'],
     ['timeout_seconds', '5'],
+    ['secrets', { id: 'a' }],
+    ['secrets', [{ id: 'a,src=/config/build.json' }]],
+    ['secrets', [{ id: '../a' }]],
+    ['secrets', [{ id: 'a', env_var: 'A,B' }]],
+    ['secrets_nonce', 'short'],
     ['job_id', undefined],
   ]
+  const given = givenConfig({ secrets: [], secrets_nonce: 'n'.repeat(43) })
+  assert.deepEqual(parseConfig(JSON.stringify(given)), given)
   for (const [field, value] of bad) {
-    const text = JSON.stringify({ ...givenConfig(), [field]: value })
+    const text = JSON.stringify({ ...given, [field]: value })
     assert.throws(() => parseConfig(text), new RegExp(`field ${field}`), `${field} ${value}`)
   }
 })

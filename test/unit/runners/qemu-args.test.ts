@@ -71,7 +71,9 @@ test('QEMU is sandboxed and its memory is shared with the vsock device', () => {
   assert.deepEqual(valuesOf(args, '-sandbox'), [
     'on,obsolete=deny,elevateprivileges=deny,resourcecontrol=deny,spawn=deny',
   ])
-  assert.deepEqual(valuesOf(args, '-object'), ['memory-backend-memfd,id=mem,size=2048M,share=on'])
+  assert.deepEqual(valuesOf(args, '-object'), [
+    'memory-backend-memfd,id=mem,size=2048M,share=on,dump=off',
+  ])
   assert.match(valuesOf(args, '-machine')[0] ?? '', /^q35,memory-backend=mem,/)
 })
 
