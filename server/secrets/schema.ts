@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { SecretId } from '../builds/schema.ts'
 import { SECRET_BYTES_MAX } from '../limits.ts'
 
-const tooLong = { error: `must be at most ${SECRET_BYTES_MAX} bytes` }
+const tooLong = { error: `must be at most ${SECRET_BYTES_MAX} bytes`, abort: true }
 const fits = (bytes: number) => bytes > 0 && bytes <= SECRET_BYTES_MAX
 
 /** writeOnly: what is wrong with it is said without quoting it. */
@@ -12,6 +12,7 @@ export const SecretValue = z
     value: z
       .string()
       .min(1)
+      .max(SECRET_BYTES_MAX, tooLong)
       .refine((text) => fits(Buffer.byteLength(text)), tooLong)
       .optional(),
     value_base64: z
