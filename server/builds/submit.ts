@@ -2,12 +2,14 @@
 // the source waits beside the store until the row is there.
 import type { Readable } from 'node:stream'
 import { createId } from '@paralleldrive/cuid2'
+import type { Knex } from 'knex'
 import type { Principal } from '../auth/principal.ts'
 import type { Db } from '../db/pool.ts'
-import { AppError, DOCKERFILE_REQUIRED, invalidRequest } from '../errors.ts'
+import { AppError, DOCKERFILE_REQUIRED, invalidRequest, notFound } from '../errors.ts'
 import type { ReceiveForm } from '../http/route.ts'
-import type { Objects } from '../objects/objects.ts'
+import type { Objects, StagedObject } from '../objects/objects.ts'
 import { stageUpload, type UploadedSource, type UploadLimits } from '../sources/upload.ts'
+import { appendEvents } from './event-store.ts'
 import { readFields, type SubmitFields } from './form.ts'
 import {
   fingerprintOf,
@@ -16,21 +18,51 @@ import {
   repeatedBuild,
 } from './idempotency.ts'
 import { lockQueue } from './queue-room.ts'
+import type { BuildRequest } from './schema.ts'
 import type { BuildStore, NewBuild } from './store.ts'
 import { requestOf } from './submission.ts'
 
 const DOCKERFILE_DEFAULT = 'Dockerfile'
 
+export interface WantedCommit {
+  app: string
+  ref?: string | undefined
+  commit?: string | undefined
+}
+
+/** A commit of a hosted app. */
+export interface HostedCommit {
+  appId: string
+  /** Full name, when it was asked for by name. */
+  ref?: string
+  commit: string
+  /** How the app builds. */
+  defaults: BuildRequest
+  /** Throws AppError `dockerfile_required`, `invalid_source` or `source_too_large`. */
+  archive(dockerfile: string | undefined): Promise<{ source: StagedObject; warnings: string[] }>
+}
+
 export interface SubmissionsOptions {
   db: Db
   store: BuildStore
   objects: Objects
+  findCommit(principal: Principal, wanted: WantedCommit): Promise<HostedCommit>
   limits?: UploadLimits
+}
+
+/** A build that may be queued, and its source that is not in the store yet. */
+interface Prepared {
+  build: NewBuild
+  source: StagedObject
+  /** Become the first lines of the build's log. */
+  warnings: string[]
 }
 
 export type Submissions = ReturnType<typeof createSubmissions>
 
-export function createSubmissions({ db, store, objects, limits }: SubmissionsOptions) {
+export function createSubmissions(options: SubmissionsOptions) {
+  const { db, store, objects, findCommit, limits } = options
+
   /** Returns the id of the queued build, or of the one this request made before. */
   async function submit(
     principal: Principal,
@@ -43,50 +75,112 @@ export function createSubmissions({ db, store, objects, limits }: SubmissionsOpt
         upload.source = await stageUpload(file, objects, limits)
       })
       const { source } = upload
-      const repeatable = idempotencyKey !== undefined && {
-        tenant: principal.tenant,
-        key: idempotencyKey,
-        fingerprint: fingerprintOf(form, source?.hash),
-      }
+      const fingerprint = fingerprintOf(form, source?.hash)
+      const repeatable =
+        idempotencyKey === undefined
+          ? undefined
+          : { tenant: principal.tenant, key: idempotencyKey, fingerprint }
       const before = repeatable && (await repeatedBuild(db, repeatable))
       if (before) return before
       const fields = readFields(form)
-      if (!source) throw invalidRequest('source is required')
-      checkSource(source, fields)
-      const build: NewBuild = {
-        id: createId(),
-        tenant: principal.tenant,
-        pusher: principal.user,
-        request: requestOf(fields, principal),
-        tags: fields.tags ?? {},
-        sourceKey: source.staged.key,
-        sourceHash: source.hash,
-        sourceBytes: source.staged.bytes,
-      }
-      return await enqueue(build, source.staged.keep, repeatable || undefined)
+      const prepared =
+        fields.app === undefined
+          ? prepareUpload(principal, fields, source)
+          : await prepareHosted(principal, { ...fields, app: fields.app }, source)
+      return await enqueue(prepared, repeatable)
     } finally {
       await upload.source?.staged.discard()
     }
   }
 
+  async function prepareHosted(
+    principal: Principal,
+    fields: SubmitFields & WantedCommit,
+    upload: UploadedSource | undefined,
+  ): Promise<Prepared> {
+    if (upload) throw invalidRequest('give source or app: both say what to build')
+    if (fields.source_hash !== undefined) throw invalidRequest('source_hash needs source')
+    const { appId, ref, commit, defaults, archive } = await findCommit(principal, fields)
+    const request = requestOf(fields, principal, defaults)
+    await store.requireRoom(principal.tenant)
+    const { source, warnings } = await archive(
+      request.dockerfile === undefined
+        ? (request.dockerfile_path ?? DOCKERFILE_DEFAULT)
+        : undefined,
+    )
+    const { key: sourceKey, sha256: sourceHash, bytes: sourceBytes } = source
+    const build = {
+      ...newBuild(principal, fields, request),
+      appId,
+      app: fields.app,
+      ...(ref === undefined ? {} : { ref }),
+      commit,
+      sourceKey,
+      sourceHash,
+      sourceBytes,
+    }
+    return { build, source, warnings }
+  }
+
   async function enqueue(
-    build: NewBuild,
-    keepSource: () => Promise<void>,
+    { build, source, warnings }: Prepared,
     repeatable: RepeatableRequest | undefined,
   ): Promise<string> {
-    return db.transaction(async (trx) => {
-      await lockQueue(trx, build.tenant)
-      const before = repeatable && (await repeatedBuild(trx, repeatable))
-      if (before) return before
-      const { id } = await store.insert(trx, build)
-      if (repeatable) await rememberBuild(trx, repeatable, id)
-      // Last: what fails above leaves nothing behind.
-      await keepSource()
-      return id
-    })
+    try {
+      return await db.transaction(async (trx) => {
+        if (build.appId !== undefined) await requireApp(trx, build.appId)
+        await lockQueue(trx, build.tenant)
+        const before = repeatable && (await repeatedBuild(trx, repeatable))
+        if (before) return before
+        const { id } = await store.insert(trx, build)
+        const lines = warnings.map((text) => ({ type: 'log' as const, line: `warning: ${text}` }))
+        if (lines.length > 0) await appendEvents(trx, id, lines)
+        if (repeatable) await rememberBuild(trx, repeatable, id)
+        // Last: what fails above leaves nothing behind.
+        await source.keep()
+        return id
+      })
+    } finally {
+      await source.discard()
+    }
   }
 
   return { submit }
+}
+
+/** Its row stays until the build is there. */
+async function requireApp(trx: Knex.Transaction, id: string): Promise<void> {
+  if (!(await trx('apps').where({ id }).forKeyShare().first('id'))) throw notFound('app')
+}
+
+function prepareUpload(
+  principal: Principal,
+  fields: SubmitFields,
+  source: UploadedSource | undefined,
+): Prepared {
+  for (const name of ['ref', 'commit'] as const) {
+    if (fields[name] !== undefined) throw invalidRequest(`${name} needs app: whose it is`)
+  }
+  if (!source) throw invalidRequest('source is required')
+  checkSource(source, fields)
+  const { staged, hash: sourceHash } = source
+  const build = {
+    ...newBuild(principal, fields, requestOf(fields, principal)),
+    sourceKey: staged.key,
+    sourceHash,
+    sourceBytes: staged.bytes,
+  }
+  return { build, source: staged, warnings: [] }
+}
+
+function newBuild(principal: Principal, fields: SubmitFields, request: BuildRequest) {
+  return {
+    id: createId(),
+    tenant: principal.tenant,
+    pusher: principal.user,
+    request,
+    tags: fields.tags ?? {},
+  }
 }
 
 function checkSource({ hash, facts }: UploadedSource, fields: SubmitFields): void {

@@ -13,6 +13,7 @@ import { createHookSocket } from '../git/hook-socket.ts'
 import { createGitHttp } from '../git/http.ts'
 import { createIntake } from '../git/intake.ts'
 import { createLivePushes } from '../git/live.ts'
+import { createFindCommit } from '../git/rebuild.ts'
 import { createReconciler } from '../git/reconcile.ts'
 import { createRepositories } from '../git/repositories.ts'
 import { tagCommit } from '../git/tags.ts'
@@ -50,7 +51,7 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
     live,
     log: log.child({ mod: 'hooks' }),
     handlers: createHookHandlers({
-      admission: createAdmission({ db, diskPath: paths.dataDir }),
+      admission: createAdmission({ db, requireRoom: store.requireRoom, diskPath: paths.dataDir }),
       intake,
       buildLog,
       position: store.position,
@@ -94,7 +95,12 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
         log: log.child({ mod: 'secrets' }),
       }),
       builds,
-      submissions: createSubmissions({ db, store, objects }),
+      submissions: createSubmissions({
+        db,
+        store,
+        objects,
+        findCommit: createFindCommit({ apps, repositories, git, objects }),
+      }),
       reports: createReports({ db }),
       health: createHealth({ db, log: log.child({ mod: 'health' }) }),
       publicUrl: core.publicUrl,

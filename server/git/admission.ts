@@ -4,6 +4,7 @@ import { statfs } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { effectiveSettings } from '../apps/schema.ts'
 import type { Db } from '../db/pool.ts'
+import { AppError } from '../errors.ts'
 import { DISK_FREE_BYTES_MIN } from '../limits.ts'
 import { classify } from './classify.ts'
 import type { LivePush } from './live.ts'
@@ -18,6 +19,8 @@ export interface Refusal {
 
 export interface AdmissionOptions {
   db: Db
+  /** Throws AppError `queue_full`. */
+  requireRoom(tenant: string): Promise<void>
   /** A folder on the disk that must have room. */
   diskPath: string
   freeBytesMin?: number
@@ -27,16 +30,22 @@ export interface AdmissionOptions {
 export type Admission = ReturnType<typeof createAdmission>
 
 export function createAdmission(options: AdmissionOptions) {
-  const { db, diskPath, freeBytesMin = DISK_FREE_BYTES_MIN } = options
+  const { db, requireRoom, diskPath, freeBytesMin = DISK_FREE_BYTES_MIN } = options
   const deadlineMs = options.databaseDeadlineMs ?? DATABASE_DEADLINE_MS
 
   return async (push: LivePush, updates: readonly RefUpdate[]): Promise<Refusal | undefined> => {
     const { deployBranches } = effectiveSettings(push.app.settings)
+    let isBuilt = false
     for (const update of updates) {
       const classified = classify(update, deployBranches)
       if (classified.kind === 'refused') return classified
+      isBuilt ||= classified.kind === 'build'
     }
-    return (await refuseFullDisk(diskPath, freeBytesMin)) ?? refuseWithoutDatabase(db, deadlineMs)
+    return (
+      (await refuseFullDisk(diskPath, freeBytesMin)) ??
+      (await refuseWithoutDatabase(db, deadlineMs)) ??
+      (isBuilt ? refuseFullQueue(() => requireRoom(push.app.tenant)) : undefined)
+    )
   }
 }
 
@@ -48,6 +57,16 @@ async function refuseFullDisk(path: string, freeBytesMin: number): Promise<Refus
   return {
     reason: `the build server has ${free} MiB of disk left and takes no pushes below ${needed} MiB`,
     hint: 'tell its operator; nothing of this push was kept',
+  }
+}
+
+async function refuseFullQueue(requireRoom: () => Promise<void>): Promise<Refusal | undefined> {
+  try {
+    await requireRoom()
+    return undefined
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error
+    return { reason: error.message, hint: error.hint ?? 'push again in a moment' }
   }
 }
 

@@ -1,9 +1,9 @@
-// A commit as a source archive: `git archive` as the git user, checked while it streams into the store. The
-// host never extracts it. On any failure nothing is left.
+// A commit as a source archive: `git archive` as the git user, checked while it is staged for the store.
+// The host never extracts it. On any failure nothing is left.
 import { AppError, DOCKERFILE_REQUIRED } from '../errors.ts'
 import { joinSignals } from '../join-signals.ts'
 import { ARCHIVE_DEADLINE_MS } from '../limits.ts'
-import type { Objects, StoredObject } from '../objects/objects.ts'
+import type { Objects, StagedObject } from '../objects/objects.ts'
 import { type ArchiveLimits, createArchiveCheck } from '../sources/archive-check.ts'
 import type { GitUser } from './git-user.ts'
 
@@ -15,13 +15,13 @@ export interface ArchiveOptions {
   objects: Objects
   repoPath: string
   commit: string
-  /** Must be in the archive. */
-  dockerfile: string
+  /** Must be in the archive, when given. */
+  dockerfile: string | undefined
   limits?: ArchiveLimits | undefined
 }
 
 export interface Archive {
-  source: StoredObject
+  source: StagedObject
   /** Sentences for the person who pushed. */
   warnings: string[]
 }
@@ -40,11 +40,11 @@ export async function archiveCommit(options: ArchiveOptions): Promise<Archive> {
     yield* check.pass(stdout)
     const { exitCode, stderr } = await done
     if (exitCode !== 0) throw new Error(`git archive ended with ${exitCode}: ${stderr}`)
-    if (!check.facts().hasFile(dockerfile)) throw leftOut(dockerfile)
+    if (dockerfile !== undefined && !check.facts().hasFile(dockerfile)) throw leftOut(dockerfile)
   }
 
   try {
-    const source = await objects.write(complete())
+    const source = await objects.stage(complete())
     return { source, warnings: check.facts().warnings }
   } finally {
     abort.abort()

@@ -127,10 +127,11 @@ function storedLines(moved: Classified, deployBranches: readonly string[]): stri
 
 function intakeErrorLines(error: unknown): string[] {
   if (error instanceof AppError) {
-    return [
-      ...errorLines(error).map(sanitizeLine),
-      'hint: nothing was queued; the branch has moved all the same',
-    ]
+    const next =
+      error.code === 'queue_full'
+        ? 'the push is stored; the server queues its build when there is room'
+        : 'nothing was queued; the branch has moved all the same'
+    return [...errorLines(error).map(sanitizeLine), `hint: ${next}`]
   }
   return [
     'error: the push is stored, but its build could not be queued',

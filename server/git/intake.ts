@@ -55,13 +55,14 @@ export function createIntake(options: IntakeOptions) {
 
   /**
    * Queues a build of a branch that was pushed. Throws AppError `dockerfile_required`, `invalid_source` or
-   * `source_too_large`; the push is recorded then as well, so that nobody tries it again for ever.
+   * `source_too_large`; the push is recorded then as well, so that nobody tries it again for ever. Throws
+   * `queue_full`, and leaves the push to the reconciler.
    */
   function build(moved: MovedRef & { noCache: boolean }): Promise<Queued> {
     return serial.run(moved.app.id, async () => {
       const { facts, archive } = await prepare(moved)
       const request = requestOf(moved.app, facts, moved.noCache)
-      const build = await db.transaction(async (trx) => {
+      const build = await insertWith(archive, async (trx) => {
         const latest = await lockAndFindLatest(trx, moved)
         // The reconciler was faster with this very move.
         if (latest?.source === 'reconcile' && latest.newSha === moved.update.newSha) {
@@ -82,7 +83,7 @@ export function createIntake(options: IntakeOptions) {
       if (known?.id !== latestPushId) return undefined
       const { facts, archive } = await prepare(moved)
       const request = requestOf(app, facts, false)
-      return db.transaction(async (trx) => {
+      return insertWith(archive, async (trx) => {
         const latest = await lockAndFindLatest(trx, moved)
         if (latest?.id !== latestPushId) return undefined
         return insertBuild(trx, moved, request, archive)
@@ -90,11 +91,24 @@ export function createIntake(options: IntakeOptions) {
     })
   }
 
+  async function insertWith<T>(
+    { source }: Archive,
+    insert: (trx: Knex.Transaction) => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await db.transaction(insert)
+    } finally {
+      await source.discard()
+    }
+  }
+
   async function prepare(moved: MovedRef): Promise<{ facts: CommitFacts; archive: Archive }> {
     const { app, update } = moved
     const repoPath = repositories.path(app.id)
     const dockerfile = dockerfileOf(app)
     const commit = update.newSha
+    // Before the work, and not recorded: the reconciler queues it when there is room.
+    await store.requireRoom(app.tenant)
     try {
       await requireDockerfile(app, commit, dockerfile)
       const facts = await commitFacts(git, repoPath, commit)
@@ -121,8 +135,6 @@ export function createIntake(options: IntakeOptions) {
     return latestPush(trx, app.id, update.ref)
   }
 
-  // Left to be found again when the transaction fails: the archive's name is its content, and the same
-  // commit is tried again by the reconciler.
   async function insertBuild(
     trx: Knex.Transaction,
     moved: MovedRef,
@@ -145,6 +157,7 @@ export function createIntake(options: IntakeOptions) {
       sourceHash: source.sha256,
       sourceBytes: source.bytes,
     })
+    await source.keep()
     return id
   }
 
@@ -162,7 +175,7 @@ function dockerfileOf(app: App): string {
 }
 
 /** Frozen with the build: a later change of the app's settings does not alter it. */
-function requestOf(app: App, facts: CommitFacts, noCache: boolean): BuildRequest {
+export function requestOf(app: App, facts: CommitFacts, noCache: boolean): BuildRequest {
   const settings = effectiveSettings(app.settings)
   const { target, buildArgs, policy, cacheScope, secrets } = settings
   return {

@@ -1,5 +1,6 @@
 // The HTTP face: one Koa app on one node server. git comes first and the registry second, because both
 // stream their own bodies; everything else is a row of the route table.
+import { setMaxListeners } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type AddressInfo, isIPv6 } from 'node:net'
 import Router from '@koa/router'
@@ -39,6 +40,7 @@ export interface Http {
 export function createHttp(options: HttpOptions): Http {
   const { log } = options
   const closing = new AbortController()
+  setMaxListeners(0, closing.signal) // one for each open request
   const koa = new Koa()
   koa.on('error', (error: Error & { code?: string }) => {
     log.warn(

@@ -253,7 +253,13 @@ test('a database that cannot be reached refuses the push, within the deadline', 
   const refs = [{ oldSha: '0'.repeat(40), newSha: '1'.repeat(40), ref: 'refs/heads/main' }]
   const db = createDb('postgres://127.0.0.1:1/nowhere')
   t.after(() => db.destroy())
-  const admit = createAdmission({ db, diskPath: '/', freeBytesMin: 0, databaseDeadlineMs: 300 })
+  const admit = createAdmission({
+    db,
+    requireRoom: async () => {},
+    diskPath: '/',
+    freeBytesMin: 0,
+    databaseDeadlineMs: 300,
+  })
   const began = Date.now()
   const refusal = await admit(push, refs)
   assert.match(refusal?.reason ?? '', /cannot reach its database/)

@@ -8,7 +8,8 @@ import { type AppRepositories, type Apps, createApps } from '../../server/apps/s
 import { createBuildLog } from '../../server/builds/log.ts'
 import { createBuilds } from '../../server/builds/service.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
-import { createSubmissions } from '../../server/builds/submit.ts'
+import { createSubmissions, type SubmissionsOptions } from '../../server/builds/submit.ts'
+import { notFound } from '../../server/errors.ts'
 import { createHealth } from '../../server/health/health.ts'
 import type { FormLimits } from '../../server/http/multipart.ts'
 import { createRoutes } from '../../server/http/routes.ts'
@@ -42,6 +43,7 @@ export interface TestApiOptions {
   now?: () => number
   queuedMax?: number
   uploadLimits?: UploadLimits
+  findCommit?: SubmissionsOptions['findCommit']
   formLimits?: Partial<FormLimits>
 }
 
@@ -67,6 +69,7 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
     db,
     store,
     objects,
+    findCommit: options.findCommit ?? (() => Promise.reject(notFound('app'))),
     ...(options.uploadLimits ? { limits: options.uploadLimits } : {}),
   })
   const reports = createReports({ db, ...(options.now ? { now: options.now } : {}) })

@@ -12,8 +12,10 @@ import { type ApiTokenRequest, createTokens } from '../../server/auth/tokens.ts'
 import { appendEvents, type NewEvent } from '../../server/builds/event-store.ts'
 import { createBuildLog } from '../../server/builds/log.ts'
 import type { BuildStatus } from '../../server/builds/schema.ts'
-import { toPublic } from '../../server/builds/service.ts'
+import { createBuilds, toPublic } from '../../server/builds/service.ts'
 import { type BuildRow, createBuildStore, toBuild } from '../../server/builds/store.ts'
+import { createSubmissions } from '../../server/builds/submit.ts'
+import { submitRoute } from '../../server/builds/submit-route.ts'
 import { endColumns, transition } from '../../server/builds/transitions.ts'
 import { prependPath } from '../../server/config.ts'
 import type { Db } from '../../server/db/pool.ts'
@@ -24,6 +26,7 @@ import { createHookSocket, type HookSocket } from '../../server/git/hook-socket.
 import { createGitHttp } from '../../server/git/http.ts'
 import { createIntake, type Intake } from '../../server/git/intake.ts'
 import { createLivePushes, type LivePushes } from '../../server/git/live.ts'
+import { createFindCommit } from '../../server/git/rebuild.ts'
 import { createReconciler, type Reconciler } from '../../server/git/reconcile.ts'
 import { createRepositories, type Repositories } from '../../server/git/repositories.ts'
 import { createHttp } from '../../server/http/app.ts'
@@ -44,6 +47,7 @@ export interface GitServerOptions {
   freeBytesMin?: number
   heartbeatMs?: number
   idleMaxMs?: number
+  queuedMax?: number
   log?: Log
 }
 
@@ -101,22 +105,28 @@ export async function givenGitServer(
   const repositoriesRoot = join(root, 'repositories')
   const repositories = createRepositories({ root: repositoriesRoot, git })
   const objects = createLocalObjects({ root: join(root, 'objects') })
-  const store = createBuildStore({ db })
+  const { archiveLimits, freeBytesMin, heartbeatMs, idleMaxMs, queuedMax } = present(options)
+  const store = createBuildStore({ db, ...queuedMax })
   const apps = createApps({ db, repositories, log })
-  const { archiveLimits, freeBytesMin, heartbeatMs, idleMaxMs } = present(options)
   const intake = createIntake({ db, store, objects, repositories, git, ...archiveLimits })
   const live = createLivePushes()
   const tokens = createTokens({ secret: 'a secret of the tests, long enough to be one' })
   let url = ''
+  const buildLog = createBuildLog({ db, listener })
   const hooks = createHookSocket({
     path: hookSocketPath,
     user,
     live,
     log,
     handlers: createHookHandlers({
-      admission: createAdmission({ db, diskPath: root, ...freeBytesMin }),
+      admission: createAdmission({
+        db,
+        requireRoom: store.requireRoom,
+        diskPath: root,
+        ...freeBytesMin,
+      }),
       intake,
-      buildLog: createBuildLog({ db, listener }),
+      buildLog,
       position: store.position,
       show: async (id) => toPublic((await store.get(id))!, REGISTRY),
       baseUrl: () => url,
@@ -126,6 +136,9 @@ export async function givenGitServer(
   })
   await hooks.start()
   const authenticate = createAuthenticate({ tokens })
+  const builds = createBuilds({ db, store, buildLog, registryName: () => REGISTRY })
+  const findCommit = createFindCommit({ apps, repositories, git, objects })
+  const submissions = createSubmissions({ db, store, objects, findCommit })
   const http = createHttp({
     log,
     git: createGitHttp({
@@ -139,7 +152,7 @@ export async function givenGitServer(
     }),
     registry: (_req, res) => res.writeHead(404).end(),
     authenticate,
-    routes: [],
+    routes: [submitRoute({ builds, submissions })],
   })
   url = await http.listen({ host: '127.0.0.1', port: 0 })
   releasers.push(http.stop, hooks.stop)
@@ -179,12 +192,13 @@ export async function givenGitServer(
 
 /** Each option under its own name, or nothing: absent options must be absent. */
 function present(options: GitServerOptions) {
-  const { archiveLimits, freeBytesMin, heartbeatMs, idleMaxMs } = options
+  const { archiveLimits, freeBytesMin, heartbeatMs, idleMaxMs, queuedMax } = options
   return {
     archiveLimits: archiveLimits && { archiveLimits },
     freeBytesMin: freeBytesMin === undefined ? undefined : { freeBytesMin },
     heartbeatMs: heartbeatMs === undefined ? undefined : { heartbeatMs },
     idleMaxMs: idleMaxMs === undefined ? undefined : { idleMaxMs },
+    queuedMax: queuedMax === undefined ? undefined : { queuedMax },
   }
 }
 

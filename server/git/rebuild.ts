@@ -1,0 +1,91 @@
+// A commit of a hosted app to be built again: found by branch, tag or hash, reachable from what the app's
+// refs hold now, with the app's settings as defaults.
+
+import { isBranchName } from '../apps/branch-name.ts'
+import type { App } from '../apps/schema.ts'
+import type { Apps } from '../apps/service.ts'
+import { may, type Principal } from '../auth/principal.ts'
+import type { HostedCommit, WantedCommit } from '../builds/submit.ts'
+import { AppError, invalidRequest, notFound } from '../errors.ts'
+import type { Objects } from '../objects/objects.ts'
+import type { ArchiveLimits } from '../sources/archive-check.ts'
+import { archiveCommit } from './archive.ts'
+import { commitFacts } from './commit-facts.ts'
+import type { GitUser } from './git-user.ts'
+import { requestOf } from './intake.ts'
+import type { Repositories } from './repositories.ts'
+
+const KINDS = ['refs/heads/', 'refs/tags/']
+
+export interface FindCommitOptions {
+  apps: Pick<Apps, 'get'>
+  repositories: Repositories
+  git: GitUser
+  objects: Objects
+  archiveLimits?: ArchiveLimits
+}
+
+export function createFindCommit(options: FindCommitOptions) {
+  const { apps, repositories, git, objects, archiveLimits: limits } = options
+
+  return async (principal: Principal, wanted: WantedCommit): Promise<HostedCommit> => {
+    if (!may(principal, 'app:read')) {
+      throw new AppError('forbidden', 'missing required scope: app:read, to build a hosted app')
+    }
+    const app = await apps.get(principal, wanted.app)
+    const { ref, commit } = await locate(app, wanted)
+    const repoPath = repositories.path(app.id)
+    return {
+      appId: app.id,
+      commit,
+      ...(ref === undefined ? {} : { ref }),
+      defaults: requestOf(app, await commitFacts(git, repoPath, commit), false),
+      archive: (dockerfile) =>
+        archiveCommit({ git, objects, repoPath, commit, dockerfile, limits }),
+    }
+  }
+
+  async function locate(app: App, { ref: name, commit: hash }: WantedCommit) {
+    const ref = name === undefined ? undefined : await findRef(app, name)
+    if (hash === undefined) {
+      if (ref === undefined) throw invalidRequest('app needs ref or commit: which one to build')
+      return ref
+    }
+    const commit = await peel(app, hash)
+    const within = ref === undefined ? KINDS : [ref.ref]
+    if (commit === undefined || !(await isWithin(app, commit, within))) {
+      const where = ref === undefined ? 'any branch or tag' : ref.ref
+      throw new AppError('not_found', `commit ${hash} is not in ${where} of the app ${app.name}`)
+    }
+    return { ref: ref?.ref, commit }
+  }
+
+  async function findRef(app: App, name: string): Promise<{ ref: string; commit: string }> {
+    const kind = KINDS.find((prefix) => name.startsWith(prefix))
+    const short = kind === undefined ? name : name.slice(kind.length)
+    if (!isBranchName(short)) {
+      throw invalidRequest(`field ref=${JSON.stringify(name)}: must be the name of a branch or tag`)
+    }
+    for (const prefix of kind === undefined ? KINDS : [kind]) {
+      const commit = await peel(app, prefix + short)
+      if (commit !== undefined) return { ref: prefix + short, commit }
+    }
+    throw notFound(`ref ${name} of the app ${app.name}`)
+  }
+
+  /** The commit something names; undefined when there is none, or more than one. */
+  async function peel(app: App, revision: string): Promise<string | undefined> {
+    const args = ['rev-parse', '--verify', '--quiet', '--end-of-options', `${revision}^{commit}`]
+    return git.run(['-C', repositories.path(app.id), ...args]).catch(onlyExit)
+  }
+
+  async function isWithin(app: App, commit: string, refs: readonly string[]): Promise<boolean> {
+    const args = ['for-each-ref', '--count=1', `--contains=${commit}`, '--format=x', ...refs]
+    return (await git.run(['-C', repositories.path(app.id), ...args])) !== ''
+  }
+}
+
+/** git's own "no" is an answer; that it could not run or took too long is not. */
+function onlyExit(error: { exitCode?: number }): undefined {
+  if (error.exitCode === undefined) throw error
+}
