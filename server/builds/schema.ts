@@ -45,6 +45,10 @@ export const BuildPolicy = z
     network_mode: z.enum(['isolated', 'egress']).optional(),
     allowed_domains: z.array(DomainPattern).max(ALLOWED_DOMAINS_MAX).optional(),
   })
+  .refine((policy) => policy.network_mode !== 'isolated' || !policy.allowed_domains?.length, {
+    path: ['allowed_domains'],
+    error: 'needs network_mode egress',
+  })
   .meta({ id: 'BuildPolicy' })
 export type BuildPolicy = z.infer<typeof BuildPolicy>
 
