@@ -5,6 +5,12 @@ import { resolve } from 'node:path'
 import { z } from 'zod'
 import { BUILD_TIMEOUT_SECONDS_MAX } from './limits.ts'
 import { parseSecretsKey } from './secrets/key.ts'
+import {
+  OTEL_SECRET_NAMES,
+  type OtlpSettings,
+  otelVariables,
+  otlpSettings,
+} from './telemetry/otlp-settings.ts'
 
 const httpUrl = z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
 const wholeNumber = (min: number, max: number) =>
@@ -49,6 +55,7 @@ const Environment = z.object({
     .string()
     .regex(/^[0-9a-fA-F.:,]*$/, { error: 'must be a comma-separated list of IP addresses' })
     .default(''),
+  ...otelVariables,
 })
 
 const SECRET_NAMES = [
@@ -57,6 +64,7 @@ const SECRET_NAMES = [
   'DATABASE_URL',
   'REGISTRY_PASSWORD',
   'REGISTRY_USERNAME',
+  ...OTEL_SECRET_NAMES,
 ]
 
 export interface Config {
@@ -79,6 +87,7 @@ export interface Config {
   logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
   /** Addresses egress may reach although they are private: a stand-in mirror on the host, say. */
   egressAllowAddresses: string[]
+  otlp: OtlpSettings
 }
 
 /** A setting that is wrong; the message has one line per variable: name, value, what it must be. */
@@ -109,6 +118,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     runner: e.RUNNER,
     logLevel: e.LOG_LEVEL,
     egressAllowAddresses: e.EGRESS_ALLOW_ADDRESSES.split(',').filter((part) => part !== ''),
+    otlp: otlpSettings(e),
   }
 }
 

@@ -117,6 +117,12 @@ export const PAGE_ROWS_MAX = 200
 export const REPORT_DAYS_DEFAULT = 30
 export const REPORT_DAYS_MAX = 366
 
+// Metrics
+/** Gauges read from the database are at most so old. */
+export const QUEUE_GAUGES_AGE_MAX_MS = 1_000
+export const METRICS_COLLECT_DEADLINE_MS = 2_000
+export const EVENT_LOOP_WINDOW_MS = 10_000
+
 // Housekeeping
 export const RECONCILE_INTERVAL_MS = 60_000
 export const FINISH_RETRY_MS = 2_000

@@ -11,7 +11,7 @@ import { TenantName, tenantOf } from './tenant.ts'
 const ISSUER = 'hypeman'
 const TYP_PREFIX = 'hypeman-'
 const KEY_BYTES = 32
-const RESOURCES = ['build', 'app', 'builder', 'registry', 'report', 'secret']
+const RESOURCES = ['build', 'app', 'builder', 'registry', 'report', 'secret', 'metrics']
 const ACTIONS = ['read', 'write', 'delete', 'admin']
 
 export const PERMISSIONS: readonly string[] = [

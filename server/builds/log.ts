@@ -8,7 +8,21 @@ import { type BuildEvent, type BuildStatus, TERMINAL } from './schema.ts'
 
 export type BuildLog = ReturnType<typeof createBuildLog>
 
-export function createBuildLog({ db, listener }: { db: Db; listener: Listener }) {
+export interface BuildLogOptions {
+  db: Db
+  listener: Listener
+  /** Told how the followers fare. */
+  watch?: FollowWatch
+}
+
+export interface FollowWatch {
+  opened(): void
+  closed(): void
+  /** A batch of events that came while the follower waited was handed over; the age of its oldest. */
+  delivered(lagMs: number): void
+}
+
+export function createBuildLog({ db, listener, watch }: BuildLogOptions) {
   const read = (buildId: string, afterSeq: number, limit = LOG_READ_ROWS_MAX) =>
     readEvents(db, buildId, afterSeq, limit)
 
@@ -25,8 +39,10 @@ export function createBuildLog({ db, listener }: { db: Db; listener: Listener })
     const off = listener.on('hypeman_build', (id) => {
       if (id === buildId || id === '') bell.ring()
     })
+    watch?.opened()
     try {
       let seq = afterSeq
+      let isLive = false // what is read before the first wait is history
       while (!signal.aborted) {
         bell.reset()
         const events = await read(buildId, seq)
@@ -34,14 +50,17 @@ export function createBuildLog({ db, listener }: { db: Db; listener: Listener })
           if (signal.aborted) return
           seq = event.seq
           yield event
+          if (isLive && event === events[0]) watch?.delivered(Date.now() - event.at.getTime())
           if (event.type === 'status' && TERMINAL.has(event.status)) return
         }
         if (events.length > 0) continue
         if (await isFinished(buildId, seq)) return
+        isLive = true
         await bell.wait(FOLLOW_POLL_MS, signal)
       }
     } finally {
       off()
+      watch?.closed()
     }
   }
 

@@ -4,7 +4,8 @@ import type { Db } from '../db/pool.ts'
 import { AppError, notFound } from '../errors.ts'
 import { CANCEL_DEADLINE_MS } from '../limits.ts'
 import type { BuildLog } from './log.ts'
-import type { Build, BuildEvent, BuildStatus, Phases } from './schema.ts'
+import { between, phasesOf } from './phases.ts'
+import type { Build, BuildEvent, BuildStatus } from './schema.ts'
 import { TERMINAL } from './schema.ts'
 import type { BuildRow, BuildStore } from './store.ts'
 import { endColumns, transition } from './transitions.ts'
@@ -147,20 +148,4 @@ export function toPublic(row: BuildRow, registryName: string, position?: number)
     created_at: row.createdAt.toISOString(),
     ...Object.fromEntries(present),
   }
-}
-
-function phasesOf(row: BuildRow): Phases | undefined {
-  const built = row.pushingAt ?? row.completedAt
-  const phases = {
-    queue_ms: between(row.createdAt, row.claimedAt),
-    vm_ms: between(row.claimedAt, row.helloAt),
-    build_ms: row.helloAt ? between(row.helloAt, built) : undefined,
-    push_ms: between(row.pushingAt, row.resultAt),
-  }
-  const present = Object.entries(phases).filter(([, value]) => value !== undefined)
-  return present.length > 0 ? Object.fromEntries(present) : undefined
-}
-
-function between(from: Date | undefined, to: Date | undefined): number | undefined {
-  return from && to ? Math.max(0, to.getTime() - from.getTime()) : undefined
 }

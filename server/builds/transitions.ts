@@ -36,6 +36,14 @@ export interface Transition {
   events?: NewEvent[]
 }
 
+/** Told of every change of status this process has written, once it is committed. */
+export type OnMoved = (build: BuildRow) => void
+
+/** The same pool; transitions through it, and through its transactions, are told. */
+export function watchTransitions(db: Db, moved: OnMoved): Db {
+  return db.withUserParams({ ...db.userParams, moved })
+}
+
 /** Moves a build; undefined when it was not in one of `from`, or the lease is not held any more. */
 export async function transition(db: Db, t: Transition): Promise<BuildRow | undefined> {
   return db.transaction((trx) => transitionIn(trx, t))
@@ -55,7 +63,19 @@ export async function transitionIn(db: Queryable, t: Transition): Promise<BuildR
   if (!row) return undefined
   if (t.to !== 'building' && t.to !== 'pushing') await freeSlot(db, t.id)
   await appendEvents(db, t.id, [...(t.events ?? []), { type: 'status', status: t.to }])
-  return toBuild(row)
+  const build = toBuild(row)
+  tell(db, build)
+  return build
+}
+
+function tell(db: Queryable, build: BuildRow): void {
+  const moved: OnMoved | undefined = db.userParams.moved
+  if (!moved) return
+  const committed = 'executionPromise' in db ? db.executionPromise : Promise.resolve()
+  committed.then(
+    () => moved(build),
+    () => {}, // rolled back, so it did not move; whoever holds the transaction hears why
+  )
 }
 
 /** Gives the build's slot back and wakes the workers. */

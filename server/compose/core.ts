@@ -5,6 +5,7 @@ import { readSecret } from '../auth/secret.ts'
 import { createTokens, type Tokens } from '../auth/tokens.ts'
 import { type BuildLog, createBuildLog } from '../builds/log.ts'
 import { type BuildStore, createBuildStore } from '../builds/store.ts'
+import { watchTransitions } from '../builds/transitions.ts'
 import type { Config } from '../config.ts'
 import { startEmbedded } from '../db/embedded.ts'
 import { createListener, type Listener } from '../db/listen.ts'
@@ -22,6 +23,7 @@ import { readSecretsKey } from '../secrets/key.ts'
 import type { Parts } from '../setup/parts-types.ts'
 import type { Users } from '../setup/users.ts'
 import type { Log } from '../telemetry/log.ts'
+import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
 
 export interface Boot {
   config: Config
@@ -42,6 +44,7 @@ export interface Core extends Boot {
   secretCipher: SecretCipher
   upstream: RegistryUpstream
   registryClient: RegistryClient
+  metrics: Metrics
   /** Known once the server listens (PORT may be 0). */
   publicUrl(): string
   setPublicUrl(url: string): void
@@ -51,9 +54,12 @@ export interface Core extends Boot {
 
 export async function startCore(boot: Boot): Promise<Core> {
   const { config, paths, log, releasers } = boot
+  const metrics = createMetrics({ log: log.child({ mod: 'metrics' }), otlp: config.otlp })
   const url = await databaseUrl(boot)
-  const db = createDb(url)
+  const db = watchTransitions(createDb(url), metrics.build.moved)
   releasers.add('database pool', () => db.destroy())
+  metrics.watchQueue(db)
+  releasers.add('metrics', () => metrics.stop())
   const applied = await migrate(db, url)
   if (applied.length > 0) log.info({ applied }, 'database migrated')
   await setSlots(db, config.maxConcurrentBuilds)
@@ -76,12 +82,13 @@ export async function startCore(boot: Boot): Promise<Core> {
     db,
     listener,
     store: createBuildStore({ db }),
-    buildLog: createBuildLog({ db, listener }),
+    buildLog: createBuildLog({ db, listener, watch: metrics.build.follow }),
     objects: createLocalObjects({ root: paths.objects }),
     tokens,
     secretCipher: createSecretCipher(key),
     upstream,
     registryClient: createRegistryClient({ upstream }),
+    metrics,
     publicUrl,
     setPublicUrl(url) {
       known ??= url

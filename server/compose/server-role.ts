@@ -86,6 +86,7 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
     }),
     registry: (req, res) => void registry(req, res),
     authenticate,
+    onServed: core.metrics.httpServed,
     routes: createRoutes({
       apps,
       secrets: createSecrets({
@@ -103,6 +104,7 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
       }),
       reports: createReports({ db }),
       health: createHealth({ db, log: log.child({ mod: 'health' }) }),
+      metrics: core.metrics,
       publicUrl: core.publicUrl,
     }),
   })

@@ -62,6 +62,7 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
     egressService: egress.handle,
     registryName: core.registryName,
     buildTimeoutSeconds: config.buildTimeoutSeconds,
+    onBoot: core.metrics.build.booted,
   })
   const worker = createWorker({
     db,
@@ -69,6 +70,7 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
     log: log.child({ mod: 'worker' }),
     name: workerName,
     run: pipeline.run,
+    onClaim: core.metrics.build.claimed,
   })
   await worker.start()
   core.releasers.add('worker', () => worker.stop())

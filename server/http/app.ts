@@ -7,6 +7,7 @@ import Router from '@koa/router'
 import Koa from 'koa'
 import type { Authenticate } from '../auth/authenticate.ts'
 import { HTTP_HEADERS_DEADLINE_MS, HTTP_STOP_GRACE_MS } from '../limits.ts'
+import type { Served } from '../telemetry/http-metrics.ts'
 import type { Log } from '../telemetry/log.ts'
 import { accessLog } from './access-log.ts'
 import { errorReplies } from './errors.ts'
@@ -24,6 +25,8 @@ export interface HttpOptions {
   authenticate: Authenticate
   routes: readonly Route[]
   checkReplies?: boolean
+  /** Told of each answer when it is over. */
+  onServed?: (served: Served) => void
   jsonBody?: JsonBodyOptions
   formLimits?: Partial<FormLimits>
 }
@@ -48,9 +51,9 @@ export function createHttp(options: HttpOptions): Http {
       'answer failed',
     )
   })
-  koa.use(accessLog({ log }))
+  koa.use(accessLog({ log, onServed: options.onServed }))
   koa.use(errorReplies({ log }))
-  koa.use(options.git)
+  koa.use(gitMount(options.git))
   koa.use(registryMount(options.registry))
   const router = new Router({ sensitive: true })
   mount(router, options.routes, {
@@ -80,9 +83,20 @@ export function createHttp(options: HttpOptions): Http {
   }
 }
 
+function gitMount(git: Koa.Middleware): Koa.Middleware {
+  return async (ctx, next) => {
+    ctx.state.route = '/{app}.git'
+    await git(ctx, () => {
+      ctx.state.route = undefined
+      return next()
+    })
+  }
+}
+
 function registryMount(registry: HttpOptions['registry']): Koa.Middleware {
   return async (ctx, next) => {
     if (ctx.path !== '/v2' && !ctx.path.startsWith('/v2/')) return next()
+    ctx.state.route = '/v2'
     ctx.respond = false
     ctx.res.statusCode = 200 // Koa starts with 404; the handler expects an untouched answer
     registry(ctx.req, ctx.res)

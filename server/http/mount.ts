@@ -47,6 +47,7 @@ export function unmatched(router: Router): Koa.Middleware {
 
 async function serve(row: Route, ctx: Koa.Context, options: MountOptions): Promise<void> {
   ctx.set('X-Content-Type-Options', 'nosniff')
+  ctx.state.route = row.path
   const principal =
     row.permission === undefined
       ? undefined

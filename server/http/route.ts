@@ -7,7 +7,9 @@ import type { Principal } from '../auth/principal.ts'
 import type { ErrorCode } from '../errors.ts'
 
 export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete'
-export type Permission = `${'build' | 'app' | 'secret'}:${'read' | 'write' | 'delete' | 'admin'}`
+export type Permission =
+  | `${'build' | 'app' | 'secret'}:${'read' | 'write' | 'delete' | 'admin'}`
+  | 'metrics:read'
 
 /** One possible answer, as documented. */
 export interface ReplyDoc {

@@ -10,6 +10,8 @@ import { reportRoutes } from '../reports/routes.ts'
 import type { Reports } from '../reports/service.ts'
 import { secretRoutes } from '../secrets/routes.ts'
 import type { Secrets } from '../secrets/service.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import { metricsRoutes } from '../telemetry/routes.ts'
 import { withOpenapi } from './openapi.ts'
 import type { Route } from './route.ts'
 import type { SseOptions } from './sse.ts'
@@ -21,6 +23,7 @@ export interface RoutesOptions {
   submissions: Submissions
   reports: Reports
   health: Health
+  metrics: Pick<Metrics, 'prometheus'>
   /** Known once the server listens. */
   publicUrl: () => string
   sseOptions?: SseOptions
@@ -33,5 +36,6 @@ export function createRoutes(options: RoutesOptions): Route[] {
     ...secretRoutes(options),
     ...buildRoutes(options),
     ...reportRoutes(options),
+    ...metricsRoutes(options),
   ])
 }

@@ -53,6 +53,8 @@ export interface PipelineOptions {
   egressService(socket: Socket): void
   registryName: () => string
   buildTimeoutSeconds: number
+  /** Told how long a guest took from its start to its agent's first word. */
+  onBoot?: (runner: string, ms: number) => void
 }
 
 interface Run {
@@ -177,7 +179,9 @@ export function createPipeline(options: PipelineOptions) {
           onHello: async () => {
             saidHello = true
             await lease.markHello()
-            const seconds = ((Date.now() - started) / 1000).toFixed(1)
+            const ms = Date.now() - started
+            options.onBoot?.(options.runner.name, ms)
+            const seconds = (ms / 1000).toFixed(1)
             const line = `Builder VM ready in ${seconds} s (${options.runner.name}, ${pod.detail})`
             await writer.write({ type: 'log', line })
           },

@@ -16,11 +16,12 @@ export interface WorkerOptions {
   name: string
   /** Runs one build to its end; must not reject for what the build does. The signal means: hand it back. */
   run(build: ClaimedBuild, drain: AbortSignal): Promise<void>
+  onClaim?: (build: ClaimedBuild) => void
 }
 
 export type Worker = ReturnType<typeof createWorker>
 
-export function createWorker({ db, listener, log, name, run }: WorkerOptions) {
+export function createWorker({ db, listener, log, name, run, onClaim }: WorkerOptions) {
   const running = new Set<Promise<void>>()
   const drain = new AbortController()
   let timer: NodeJS.Timeout | undefined
@@ -52,6 +53,7 @@ export function createWorker({ db, listener, log, name, run }: WorkerOptions) {
       const build = await claimNext(db, name)
       if (!build) continue
       log.info({ buildId: build.id, attempt: build.attempt }, 'build claimed')
+      onClaim?.(build)
       const work = run(build, drain.signal)
         .catch((error) => log.error({ err: asError(error), buildId: build.id }, 'build run broke'))
         .finally(() => running.delete(work))

@@ -10,6 +10,7 @@ import { createBuilds } from '../../server/builds/service.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
 import { createSubmissions, type SubmissionsOptions } from '../../server/builds/submit.ts'
 import { notFound } from '../../server/errors.ts'
+import { watchTransitions } from '../../server/builds/transitions.ts'
 import { createHealth } from '../../server/health/health.ts'
 import type { FormLimits } from '../../server/http/multipart.ts'
 import { createRoutes } from '../../server/http/routes.ts'
@@ -19,6 +20,7 @@ import { createReports } from '../../server/reports/service.ts'
 import { createSecretCipher, type SecretCipher } from '../../server/secrets/cipher.ts'
 import { createSecrets } from '../../server/secrets/service.ts'
 import type { UploadLimits } from '../../server/sources/upload.ts'
+import { createMetrics, type Metrics } from '../../server/telemetry/metrics.ts'
 import { givenDatabase, silent, type TestDatabase } from './database.ts'
 import { givenHttp, type TestHttp } from './http.ts'
 
@@ -31,6 +33,7 @@ export interface FolderRepositories extends AppRepositories {
 
 export interface TestApi extends TestHttp, TestDatabase {
   apps: Apps
+  metrics: Metrics
   repositories: FolderRepositories
   objects: Objects
   /** Everything below the object store's folder, half-written files included. */
@@ -49,7 +52,11 @@ export interface TestApiOptions {
 
 export async function givenApi(t: TestContext, options: TestApiOptions = {}): Promise<TestApi> {
   const database = await givenDatabase(t)
-  const { db, listener } = database
+  const { listener } = database
+  const metrics = createMetrics({ log: silent })
+  t.after(() => metrics.stop())
+  metrics.watchQueue(database.db)
+  const db = watchTransitions(database.db, metrics.build.moved)
   const repositories = await folderRepositories(t)
   const apps = createApps({ db, repositories, log: silent })
   const store = createBuildStore({
@@ -59,7 +66,7 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
   const builds = createBuilds({
     db,
     store,
-    buildLog: createBuildLog({ db, listener }),
+    buildLog: createBuildLog({ db, listener, watch: metrics.build.follow }),
     registryName: () => 'registry.example',
   })
   const objectsRoot = await mkdtemp(join(tmpdir(), 'hm-objects-'))
@@ -87,15 +94,21 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
         submissions,
         reports,
         health,
+        metrics,
         publicUrl,
         ...(sseOptions ? { sseOptions } : {}),
       }),
-    options.formLimits ? { formLimits: options.formLimits } : {},
+    {
+      onServed: metrics.httpServed,
+      ...(options.formLimits ? { formLimits: options.formLimits } : {}),
+    },
   )
   return {
     ...database,
     ...face,
+    db,
     apps,
+    metrics,
     repositories,
     cipher,
     objects,

@@ -14,6 +14,7 @@ const routes = createRoutes({
   submissions: none,
   reports: none,
   health: none,
+  metrics: none,
   publicUrl: () => 'http://localhost',
 })
 
@@ -34,6 +35,7 @@ const EXPECTED = [
   'get /builds/{id}/events',
   'get /builds/{id}/logs',
   'get /health',
+  'get /metrics',
   'get /openapi.json',
   'get /reports/builds',
 ]
