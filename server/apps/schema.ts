@@ -13,6 +13,7 @@ import {
 } from '../builds/schema.ts'
 import { DEPLOY_BRANCHES_MAX } from '../limits.ts'
 import { BranchName } from './branch-name.ts'
+import { APP_EXAMPLE, CREATE_APP_EXAMPLE, UPDATE_APP_EXAMPLE } from './examples.ts'
 
 export const DEPLOY_BRANCHES_DEFAULT: readonly string[] = ['main', 'master']
 
@@ -49,7 +50,7 @@ export type WireSettings = z.infer<typeof WireSettings>
 
 export const CreateApp = z
   .strictObject({ name: AppName, ...WireSettings.shape })
-  .meta({ id: 'CreateApp' })
+  .meta({ id: 'CreateApp', examples: [CREATE_APP_EXAMPLE] })
 
 export const UpdateApp = z
   .strictObject({
@@ -64,6 +65,7 @@ export const UpdateApp = z
   .partial()
   .meta({
     id: 'UpdateApp',
+    examples: [UPDATE_APP_EXAMPLE],
     description:
       'Each setting given replaces the old one as a whole; null takes it back to its default.',
   })
@@ -80,7 +82,7 @@ export const WireApp = z
     created_at: z.string(),
     updated_at: z.string(),
   })
-  .meta({ id: 'App' })
+  .meta({ id: 'App', examples: [APP_EXAMPLE] })
 export type WireApp = z.infer<typeof WireApp>
 
 export interface AppSettings {

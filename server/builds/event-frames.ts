@@ -1,6 +1,7 @@
 // The events of a build as readers outside get them: JSON frames for SSE (seed 000's log, status and heartbeat,
 // and our own step and attempt), and plain text lines.
 import { z } from 'zod'
+import { EVENT_EXAMPLES } from './examples.ts'
 import { type BuildEvent, BuildStatus } from './schema.ts'
 
 const timestamp = z.string().meta({ description: 'RFC 3339: when it happened.' })
@@ -29,7 +30,11 @@ export const EventFrame = z
     z.object({ type: z.literal('attempt'), timestamp, attempt: z.int(), content: z.string() }),
     z.object({ type: z.literal('heartbeat'), timestamp }),
   ])
-  .meta({ id: 'BuildEvent', description: 'Ignore types you do not know.' })
+  .meta({
+    id: 'BuildEvent',
+    description: 'Ignore types you do not know.',
+    examples: EVENT_EXAMPLES,
+  })
 export type EventFrame = z.infer<typeof EventFrame>
 
 export async function* toFrames(

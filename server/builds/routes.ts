@@ -8,6 +8,7 @@ import { lastEventId, SSE_HEADERS, SSE_TYPE, type SseOptions, sse } from '../htt
 import { writeStream } from '../http/stream.ts'
 import { PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, STREAM_STALL_MS } from '../limits.ts'
 import { EventFrame, toFrames, toText } from './event-frames.ts'
+import { PLAIN_LOG_EXAMPLE } from './examples.ts'
 import { Build, BuildId, BuildStatus, TERMINAL } from './schema.ts'
 import { type SubmitRouteOptions, submitRoute } from './submit-route.ts'
 
@@ -137,7 +138,10 @@ function eventsRoute({ builds, sseOptions }: BuildRoutesOptions, id: string, pat
     replies: {
       200: {
         description: 'Numbered events; with `Accept: text/plain` and without follow the plain log',
-        content: { [SSE_TYPE]: EventFrame, 'text/plain': z.string() },
+        content: {
+          [SSE_TYPE]: EventFrame,
+          'text/plain': z.string().meta({ examples: [PLAIN_LOG_EXAMPLE] }),
+        },
       },
       204: { description: 'The build is finished and nothing follows Last-Event-ID' },
     },

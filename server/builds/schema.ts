@@ -11,6 +11,7 @@ import {
   BUILD_TAGS_MAX,
   BUILD_TIMEOUT_SECONDS_MAX,
 } from '../limits.ts'
+import { BUILD_EXAMPLE } from './examples.ts'
 
 export const BuildStatus = z
   .enum(['queued', 'building', 'pushing', 'ready', 'failed', 'cancelled'])
@@ -24,7 +25,10 @@ export type FailureClass = z.infer<typeof FailureClass>
 
 export const TERMINAL: ReadonlySet<BuildStatus> = new Set(['ready', 'failed', 'cancelled'])
 
-export const BuildId = z.string().regex(/^[a-z0-9]{8,40}$/, { error: 'must be a build id' })
+export const BuildId = z
+  .string()
+  .regex(/^[a-z0-9]{8,40}$/, { error: 'must be a build id' })
+  .meta({ examples: [BUILD_EXAMPLE.id] })
 
 /** A host name, or `*.` and a host name for everything below it. */
 export const DomainPattern = z
@@ -202,7 +206,7 @@ export const Build = z
     completed_at: z.string().optional(),
     duration_ms: z.int().optional(),
   })
-  .meta({ id: 'Build' })
+  .meta({ id: 'Build', examples: [BUILD_EXAMPLE] })
 export type Build = z.infer<typeof Build>
 
 /** One numbered event of a build's log; `seq` starts at 1 and has no gaps. */

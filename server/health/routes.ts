@@ -3,18 +3,29 @@ import { z } from 'zod'
 import { json, publicRoute } from '../http/route.ts'
 import type { Health } from './health.ts'
 
-const Healthy = z.object({ status: z.literal('ok') }).meta({ id: 'Health' })
+const Healthy = z
+  .object({ status: z.literal('ok') })
+  .meta({ id: 'Health', examples: [{ status: 'ok' }] })
 const Unhealthy = z
   .object({
     status: z.literal('unavailable'),
     code: z.literal('database_unavailable'),
     message: z.string(),
   })
-  .meta({ id: 'Unhealthy' })
+  .meta({
+    id: 'Unhealthy',
+    examples: [
+      {
+        status: 'unavailable',
+        code: 'database_unavailable',
+        message: 'does not answer: database',
+      },
+    ],
+  })
 
 const SIGNPOST = `hypeman build server
 
-git push here builds an image. API: /openapi.json, health: /health
+git push here builds an image. API: /docs (/openapi.json), health: /health
 `
 
 export function healthRoutes({ health }: { health: Health }) {
@@ -49,7 +60,12 @@ export function healthRoutes({ health }: { health: Health }) {
       path: '/',
       summary: 'Where to look',
       tag: 'service',
-      replies: { 200: { description: 'A signpost', content: { 'text/plain': z.string() } } },
+      replies: {
+        200: {
+          description: 'A signpost',
+          content: { 'text/plain': z.string().meta({ examples: [SIGNPOST] }) },
+        },
+      },
       handle: async () => ({ status: 200, text: SIGNPOST, type: 'text/plain' }),
     }),
   ]

@@ -1,6 +1,6 @@
 // The error document as clients and /openapi.json know it (seed 000's shape).
 import { z } from 'zod'
-import { ERROR_CODES } from '../errors.ts'
+import { DOCKERFILE_REQUIRED, ERROR_CODES, type ErrorCode } from '../errors.ts'
 
 export const ErrorDocument = z
   .object({
@@ -9,3 +9,25 @@ export const ErrorDocument = z
     details: z.array(z.object({ code: z.string(), message: z.string() })).optional(),
   })
   .meta({ id: 'Error' })
+
+/** How each code may sound. */
+export const ERROR_MESSAGES: Record<ErrorCode, string> = {
+  invalid_request: 'query limit="500": Too big: expected number to be <=200',
+  invalid_source: 'the source is no tar archive',
+  dockerfile_required: DOCKERFILE_REQUIRED,
+  unauthorized: 'token expired',
+  forbidden: 'missing required scope: build:delete',
+  not_found: 'build not found',
+  method_not_allowed: 'PUT /builds: only GET, HEAD, OPTIONS',
+  request_timeout: 'the body did not arrive within 30000 ms',
+  conflict: 'build v8xx8ycar6vvro8uxr9b7e9e is already complete (ready)',
+  already_exists: 'app hello already exists',
+  body_too_large: 'the body is larger than 1048576 bytes',
+  source_too_large: 'the source is larger than 536870912 bytes',
+  queue_full: '1000 builds of acme wait already; the limit is 1000. Try again later.',
+  internal_error: "internal error; the server's log has it as request 3f6c…",
+  runner_unusable: 'no runner can be used here: /dev/kvm does not boot a guest',
+  disk_full: 'the disk of the server is full',
+  database_unavailable: 'the database cannot be reached; try again in a moment',
+  registry_unavailable: 'the registry does not answer; try again in a moment',
+}

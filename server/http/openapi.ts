@@ -1,6 +1,6 @@
 // The OpenAPI 3.1 document, made of the same rows as the router.
 import { readFileSync } from 'node:fs'
-import { z } from 'zod'
+import type { z } from 'zod'
 import {
   createDocument,
   type ZodOpenApiMediaTypeObject,
@@ -9,44 +9,56 @@ import {
   type ZodOpenApiResponsesObject,
 } from 'zod-openapi'
 import { type ErrorCode, statusOf } from '../errors.ts'
-import { ErrorDocument } from './error-schema.ts'
-import { json, publicRoute, type ReplyDoc, type Route } from './route.ts'
+import { ERROR_MESSAGES, ErrorDocument } from './error-schema.ts'
+import { examplesOf } from './examples.ts'
+import { PROTOCOL_PATHS } from './openapi-protocols.ts'
+import { TAGS } from './openapi-tags.ts'
+import type { ReplyDoc, Route } from './route.ts'
+
+const INTRODUCTION = `Errors are \`{code, message, details?}\`: the code is for programs, the message says what was wrong, with
+which value, and what to do. What belongs to another tenant answers 404. Absent fields are absent, never null.`
 
 const packageFile = new URL('../../package.json', import.meta.url)
 
-/** The rows given plus the row that serves the document of them all. */
-export function withOpenapi(routes: readonly Route[]): Route[] {
-  const own = publicRoute({
-    id: 'getOpenapi',
-    method: 'get',
-    path: '/openapi.json',
-    summary: 'This document',
-    tag: 'service',
-    replies: { 200: json('OpenAPI 3.1', z.record(z.string(), z.unknown())) },
-    handle: async () => ({ status: 200, json: document }),
-  })
-  const all = [...routes, own]
-  const document = openapi(all) as unknown as Record<string, unknown>
-  return all
-}
-
 export function openapi(routes: readonly Route[]) {
-  const { version, description } = JSON.parse(readFileSync(packageFile, 'utf8'))
+  const { version, description, license } = JSON.parse(readFileSync(packageFile, 'utf8'))
   const paths: ZodOpenApiPathsObject = {}
   for (const row of routes) {
     paths[row.path] = { ...paths[row.path], [row.method]: operation(row) }
   }
   return createDocument({
     openapi: '3.1.1',
-    info: { title: 'hypeman build server', version, description },
+    info: {
+      title: 'hypeman build server',
+      version,
+      description: `${description}\n\n${INTRODUCTION}`,
+      license: { name: license, identifier: license },
+    },
+    servers: [{ url: '/' }],
+    tags: TAGS,
     security: [{ token: [] }],
-    paths,
+    paths: { ...paths, ...PROTOCOL_PATHS },
     components: {
       securitySchemes: {
-        token: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
+        token: {
+          type: 'http',
+          scheme: 'bearer',
+          bearerFormat: 'JWT',
+          description: 'From `npm run -s token -- --sub USER`.',
+        },
+        password: {
+          type: 'http',
+          scheme: 'basic',
+          description: 'git and registry clients: any user name, the token as password.',
+        },
       },
     },
   })
+}
+
+/** Every status an operation may answer with. */
+export function statusesOf(row: Route): ReadonlySet<number> {
+  return new Set([...Object.keys(row.replies).map(Number), ...errorCodes(row).map(statusOf)])
 }
 
 function operation(row: Route): ZodOpenApiOperationObject {
@@ -63,7 +75,7 @@ function operation(row: Route): ZodOpenApiOperationObject {
       ...(row.headers ? { header: row.headers } : {}),
     },
     ...requestBody(row),
-    responses: replies({ ...errorDocs(row), ...row.replies }),
+    responses: { ...errorReplies(row), ...replies(row.replies) },
   }
 }
 
@@ -81,32 +93,48 @@ function replies(docs: Record<number, ReplyDoc>): ZodOpenApiResponsesObject {
     responses[status as `${1 | 2 | 3 | 4 | 5}${string}`] = {
       description,
       ...(headers ? { headers } : {}),
-      ...(content
-        ? { content: mapValues(content, (schema): ZodOpenApiMediaTypeObject => ({ schema })) }
-        : {}),
+      ...(content ? { content: mapValues(content, media) } : {}),
     }
   }
   return responses
 }
 
-function errorDocs(row: Route): Record<number, ReplyDoc> {
+function errorReplies(row: Route): ZodOpenApiResponsesObject {
+  const byStatus = new Map<number, Set<ErrorCode>>()
+  for (const code of errorCodes(row)) {
+    const status = statusOf(code)
+    byStatus.set(status, (byStatus.get(status) ?? new Set()).add(code))
+  }
+  return Object.fromEntries(
+    [...byStatus].map(([status, codes]) => [
+      status,
+      {
+        description: [...codes].map((code) => `\`${code}\``).join(' or '),
+        content: { 'application/json': { schema: ErrorDocument, examples: errorExamples(codes) } },
+      },
+    ]),
+  )
+}
+
+function errorCodes(row: Route): ErrorCode[] {
   const codes: ErrorCode[] = ['internal_error', ...row.errors]
   if (row.permission !== undefined) codes.push('unauthorized', 'forbidden', 'database_unavailable')
   if (row.query || row.body || row.form) codes.push('invalid_request')
   if (row.params) codes.push('not_found')
   if (row.body || row.form) codes.push('request_timeout')
   if (row.body) codes.push('body_too_large')
-  const byStatus = new Map<number, Set<string>>()
-  for (const code of codes) {
-    const status = statusOf(code)
-    byStatus.set(status, (byStatus.get(status) ?? new Set()).add(code))
-  }
+  return codes
+}
+
+function errorExamples(codes: Iterable<ErrorCode>) {
   return Object.fromEntries(
-    [...byStatus].map(([status, names]) => [
-      status,
-      json([...names].map((name) => `\`${name}\``).join(' or '), ErrorDocument),
-    ]),
+    [...codes].map((code) => [code, { value: { code, message: ERROR_MESSAGES[code] } }]),
   )
+}
+
+function media(schema: z.ZodType): ZodOpenApiMediaTypeObject {
+  const examples = examplesOf(schema).map((value, i) => [`example${i + 1}`, { value }] as const)
+  return { schema, ...(examples.length > 0 ? { examples: Object.fromEntries(examples) } : {}) }
 }
 
 function mapValues<A, B>(record: Record<string, A>, change: (value: A) => B): Record<string, B> {

@@ -12,7 +12,7 @@ import { secretRoutes } from '../secrets/routes.ts'
 import type { Secrets } from '../secrets/service.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { metricsRoutes } from '../telemetry/routes.ts'
-import { withOpenapi } from './openapi.ts'
+import { withDocs } from './docs.ts'
 import type { Route } from './route.ts'
 import type { SseOptions } from './sse.ts'
 
@@ -30,7 +30,7 @@ export interface RoutesOptions {
 }
 
 export function createRoutes(options: RoutesOptions): Route[] {
-  return withOpenapi([
+  return withDocs([
     ...healthRoutes(options),
     ...appRoutes(options),
     ...secretRoutes(options),

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { route } from '../http/route.ts'
 import { toCsv } from './csv.ts'
+import { REPORT_EXAMPLE } from './examples.ts'
 import { BuildReport, ReportQuery } from './schema.ts'
 import type { Reports } from './service.ts'
 
@@ -18,7 +19,10 @@ export function reportRoutes({ reports }: { reports: Reports }) {
       replies: {
         200: {
           description: 'The report',
-          content: { 'application/json': BuildReport, 'text/csv': z.string() },
+          content: {
+            'application/json': BuildReport,
+            'text/csv': z.string().meta({ examples: [toCsv(BuildReport.parse(REPORT_EXAMPLE))] }),
+          },
         },
       },
       async handle({ principal, query }) {

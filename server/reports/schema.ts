@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { AppName } from '../apps/schema.ts'
 import { TenantName } from '../auth/tenant.ts'
 import { BuildStatus, FailureClass } from '../builds/schema.ts'
+import { REPORT_EXAMPLE } from './examples.ts'
 
 const day = z.iso.date({ error: 'must be a day like 2026-01-31' })
 
@@ -44,5 +45,5 @@ export const BuildReport = z
     total: Figures,
     buckets: z.array(Figures.extend({ start: z.string().meta({ description: 'The day.' }) })),
   })
-  .meta({ id: 'BuildReport' })
+  .meta({ id: 'BuildReport', examples: [REPORT_EXAMPLE] })
 export type BuildReport = z.infer<typeof BuildReport>

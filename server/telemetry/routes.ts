@@ -5,6 +5,8 @@ import type { Metrics } from './metrics.ts'
 
 const TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 
+const EXAMPLE = '# TYPE hypeman_build_queue_length gauge\nhypeman_build_queue_length 3\n'
+
 export interface MetricsRoutesOptions {
   metrics: Pick<Metrics, 'prometheus'>
 }
@@ -19,7 +21,10 @@ export function metricsRoutes({ metrics }: MetricsRoutesOptions) {
       tag: 'service',
       permission: 'metrics:read',
       replies: {
-        200: { description: 'Prometheus text format', content: { 'text/plain': z.string() } },
+        200: {
+          description: 'Prometheus text format',
+          content: { 'text/plain': z.string().meta({ examples: [EXAMPLE] }) },
+        },
       },
       async handle() {
         return { status: 200, text: await metrics.prometheus(), type: TYPE }

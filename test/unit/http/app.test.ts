@@ -58,6 +58,7 @@ function things() {
       tag: 'things',
       params: z.object({ how: z.string() }),
       replies: { 200: json('Never', z.string()) },
+      errors: ['conflict', 'database_unavailable'],
       async handle({ params: { how } }) {
         if (how === 'known') throw new AppError('conflict', 'it is busy "right" now')
         if (how === 'database') throw Object.assign(new Error('x'), { code: 'ECONNREFUSED' })

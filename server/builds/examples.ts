@@ -1,0 +1,33 @@
+// What the API document shows of builds.
+
+const ID = 'v8xx8ycar6vvro8uxr9b7e9e'
+
+export const BUILD_EXAMPLE = {
+  id: ID,
+  status: 'ready',
+  image_digest: 'sha256:5dd0f218364f763129f41c50400f9a1b66bfdfb4bea14de7739e1c1f571b8e40',
+  image_ref: `builds.example.com/builds/${ID}`,
+  provenance: {
+    source_hash: 'sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08',
+    buildkit_version: 'v0.33.1',
+    timestamp: '2026-05-04T12:00:24Z',
+  },
+  app: 'hello',
+  ref: 'refs/heads/main',
+  commit: '2215a6c14a0d4f3b9b0c7e2d5c1a9e8f7b6a5d4c',
+  pusher: 'ada',
+  builder_instance_id: `${ID}-1`,
+  attempt: 1,
+  phases: { queue_ms: 12, vm_ms: 8013, build_ms: 14402, push_ms: 1608 },
+  created_at: '2026-05-04T12:00:00.000Z',
+  started_at: '2026-05-04T12:00:00.012Z',
+  completed_at: '2026-05-04T12:00:24.900Z',
+  duration_ms: 24_888,
+}
+
+export const EVENT_EXAMPLES = [
+  { type: 'log', timestamp: '2026-05-04T12:00:11.250Z', content: 'counting 1', step: 4 },
+  { type: 'status', timestamp: '2026-05-04T12:00:24.900Z', status: 'ready' },
+]
+
+export const PLAIN_LOG_EXAMPLE = '#4 [2/4] RUN make\n#4 DONE 1.9s\n'

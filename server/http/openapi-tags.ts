@@ -1,0 +1,30 @@
+// The sections of the API document.
+
+export const TAGS = [
+  {
+    name: 'builds',
+    description:
+      'A build is `queued → building → pushing → ready`, or `failed`, or `cancelled`. A token sees its own ' +
+      "tenant's; any other id is as unknown as one that never was.",
+  },
+  { name: 'apps', description: 'An app is one hosted repository and how pushes to it are built.' },
+  { name: 'reports', description: 'What happened, added up.' },
+  { name: 'service', description: 'The server itself: health, metrics, this document.' },
+  {
+    name: 'git',
+    description:
+      'Smart HTTP for git clients: `git push` starts builds. The app may be preceded by its tenant: ' +
+      '`/{tenant}/{app}.git`. The token goes into the password, with any user name.',
+    externalDocs: { url: 'https://git-scm.com/docs/http-protocol', description: 'The protocol' },
+  },
+  {
+    name: 'registry',
+    description:
+      'OCI distribution for docker, podman and skopeo. Repository names hold slashes (`builds/<id>`, ' +
+      '`library/<name>`). Errors have the shape of that specification.',
+    externalDocs: {
+      url: 'https://github.com/opencontainers/distribution-spec/blob/main/spec.md',
+      description: 'The specification, with all its paths',
+    },
+  },
+]
