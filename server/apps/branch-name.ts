@@ -13,6 +13,11 @@ export function isBranchName(name: string): boolean {
     .every((part) => part !== '' && !part.startsWith('.') && !part.endsWith('.lock'))
 }
 
+/** The same rules, but for the bytes, as a pattern for the API document. */
+export const BRANCH_NAME_PATTERN =
+  /^(?!HEAD$)(?![-./])(?!.*(?:\.\.|@\{|\/[./]|\.lock(?:\/|$)|[./]$))[^\u0000-\u0020\u007f~^:?*[\\]+$/
+
 export const BranchName = z
   .string()
   .refine(isBranchName, { error: 'must be a branch name git accepts, without refs/heads/' })
+  .meta({ pattern: BRANCH_NAME_PATTERN.source, maxLength: BRANCH_BYTES_MAX, examples: ['main'] })

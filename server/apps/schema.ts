@@ -33,7 +33,10 @@ const settings = {
     .refine((names) => new Set(names).size === names.length, {
       error: 'must not name a branch twice',
     })
-    .meta({ description: 'Branches whose pushes are built; default main and master.' }),
+    .meta({
+      description: 'Branches whose pushes are built; default main and master.',
+      uniqueItems: true,
+    }),
   dockerfile_path: SourcePath.meta({ description: 'Default Dockerfile.' }),
   target: BuildRequest.shape.target
     .unwrap()

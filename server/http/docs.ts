@@ -61,6 +61,8 @@ const FILES: Record<string, { type: string; read: () => Promise<string> }> = {
   },
 }
 
+const Document = z.record(z.string(), z.unknown()).meta({ examples: [{ openapi: '3.1.1' }] })
+
 const tag = 'service'
 
 /** The rows given plus those that describe them all. */
@@ -86,10 +88,7 @@ function documentRoute(id: string, path: string, document: () => Record<string, 
     summary: 'This document',
     tag,
     replies: {
-      200: json(
-        'OpenAPI 3.1',
-        z.record(z.string(), z.unknown()).meta({ examples: [{ openapi: '3.1.1' }] }),
-      ),
+      200: json('OpenAPI 3.1', Document),
     },
     handle: async () => ({ status: 200, json: document() }),
   })
@@ -105,7 +104,7 @@ function yamlRoute(document: () => Record<string, unknown>): Route {
     replies: {
       200: {
         description: 'OpenAPI 3.1',
-        content: { 'application/yaml': z.string().meta({ examples: ['openapi: 3.1.1\n'] }) },
+        content: { 'application/yaml': Document },
       },
     },
     handle: async () => ({

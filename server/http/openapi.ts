@@ -1,6 +1,6 @@
 // The OpenAPI 3.1 document, made of the same rows as the router.
 import { readFileSync } from 'node:fs'
-import type { z } from 'zod'
+import { z } from 'zod'
 import {
   createDocument,
   type ZodOpenApiMediaTypeObject,
@@ -14,6 +14,7 @@ import { examplesOf } from './examples.ts'
 import { PROTOCOL_PATHS } from './openapi-protocols.ts'
 import { TAGS } from './openapi-tags.ts'
 import type { ReplyDoc, Route } from './route.ts'
+import { SSE_TYPE } from './sse.ts'
 
 const INTRODUCTION = `Errors are \`{code, message, details?}\`: the code is for programs, the message says what was wrong, with
 which value, and what to do. What belongs to another tenant answers 404. Absent fields are absent, never null.`
@@ -39,6 +40,7 @@ export function openapi(routes: readonly Route[]) {
     security: [{ token: [] }],
     paths: { ...paths, ...PROTOCOL_PATHS },
     components: {
+      schemas: streamed(routes),
       securitySchemes: {
         token: {
           type: 'http',
@@ -54,6 +56,16 @@ export function openapi(routes: readonly Route[]) {
       },
     },
   })
+}
+
+/** Schemas that only the text of frames refers to. */
+function streamed(routes: readonly Route[]): Record<string, z.ZodType> {
+  const found = routes
+    .flatMap((row) => Object.values(row.replies))
+    .flatMap(({ content }) => content?.[SSE_TYPE] ?? [])
+  return Object.fromEntries(
+    found.map((schema) => [String(z.globalRegistry.get(schema)?.id), schema]),
+  )
 }
 
 /** Every status an operation may answer with. */
@@ -93,7 +105,7 @@ function replies(docs: Record<number, ReplyDoc>): ZodOpenApiResponsesObject {
     responses[status as `${1 | 2 | 3 | 4 | 5}${string}`] = {
       description,
       ...(headers ? { headers } : {}),
-      ...(content ? { content: mapValues(content, media) } : {}),
+      ...(content ? { content: mapValues(content, typed) } : {}),
     }
   }
   return responses
@@ -132,11 +144,38 @@ function errorExamples(codes: Iterable<ErrorCode>) {
   )
 }
 
+function typed(schema: z.ZodType, type: string): ZodOpenApiMediaTypeObject {
+  return type === SSE_TYPE ? frames(schema) : media(schema)
+}
+
+/** A frame of a stream, as OpenAPI 3.2 writes it: the document is the text of its `data`. */
+function frames(schema: z.ZodType): ZodOpenApiMediaTypeObject {
+  const { id: name } = z.globalRegistry.get(schema) ?? {}
+  if (name === undefined) throw new TypeError('what a stream holds needs .meta({ id })')
+  const data = {
+    type: 'string' as const,
+    contentMediaType: 'application/json',
+    contentSchema: { $ref: `#/components/schemas/${name}` },
+  }
+  const properties = { id: { type: 'string' as const }, data }
+  const examples = examplesOf(schema).map((value, i) => {
+    const frame = { id: String(i + 1), data: JSON.stringify(value) }
+    return [`example${i + 1}`, { value: frame }] as const
+  })
+  return {
+    schema: { type: 'object', required: ['data'], properties },
+    examples: Object.fromEntries(examples),
+  }
+}
+
 function media(schema: z.ZodType): ZodOpenApiMediaTypeObject {
   const examples = examplesOf(schema).map((value, i) => [`example${i + 1}`, { value }] as const)
   return { schema, ...(examples.length > 0 ? { examples: Object.fromEntries(examples) } : {}) }
 }
 
-function mapValues<A, B>(record: Record<string, A>, change: (value: A) => B): Record<string, B> {
-  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, change(value)]))
+function mapValues<A, B>(
+  record: Record<string, A>,
+  change: (value: A, key: string) => B,
+): Record<string, B> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, change(value, key)]))
 }

@@ -19,6 +19,11 @@ const VERBS = {
     await setUp()
     await import(inRoot('test/bench/bench.ts'))
   },
+  async fuzz(args) {
+    await setUp()
+    process.argv.splice(2, Infinity, ...args)
+    await import(inRoot('test/fuzz/fuzz.ts'))
+  },
 }
 
 async function setUp() {

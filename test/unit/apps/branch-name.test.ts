@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { isBranchName } from '../../../server/apps/branch-name.ts'
+import { BRANCH_NAME_PATTERN, isBranchName } from '../../../server/apps/branch-name.ts'
 
 function gitAccepts(name: string): boolean {
   const { status, stdout } = spawnSync('git', ['check-ref-format', '--branch', name], {
@@ -59,5 +59,30 @@ test('agrees with git about any name made of the characters that matter', () => 
   fc.assert(
     fc.property(name, (text) => isBranchName(text) === gitAccepts(text)),
     { numRuns: 300 },
+  )
+})
+
+test('the pattern in the API document is the same rule', () => {
+  const part = fc.constantFrom(
+    'a',
+    '/',
+    '.',
+    '..',
+    '.lock',
+    '@',
+    '@{',
+    'HEAD',
+    '-',
+    '~',
+    ' ',
+    'ü',
+    '*',
+  )
+  fc.assert(
+    fc.property(fc.array(part, { maxLength: 6 }), (parts) => {
+      const name = parts.join('')
+      assert.equal(BRANCH_NAME_PATTERN.test(name), isBranchName(name), JSON.stringify(name))
+    }),
+    { numRuns: 5_000 },
   )
 })
