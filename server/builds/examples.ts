@@ -31,3 +31,12 @@ export const EVENT_EXAMPLES = [
 ]
 
 export const PLAIN_LOG_EXAMPLE = '#4 [2/4] RUN make\n#4 DONE 1.9s\n'
+
+export const SUBMIT_EXAMPLE = {
+  source: '(the bytes of source.tar.gz)',
+  dockerfile_path: 'deploy/Dockerfile',
+  build_args: { MODE: 'prod' },
+  secrets: '[{"id":"npm_token"}]',
+  tags: { team: 'web' },
+  timeout_seconds: 900,
+}

@@ -5,6 +5,7 @@ import { AppName } from '../apps/schema.ts'
 import { invalidRequest } from '../errors.ts'
 import { validate } from '../http/validation.ts'
 import { BUILD_CPUS_MAX, BUILD_MEMORY_MB_MAX, BUILD_TIMEOUT_SECONDS_MAX } from '../limits.ts'
+import { SUBMIT_EXAMPLE } from './examples.ts'
 import { BuildArgs, BuildPolicy, BuildRequest, BuildTags, SecretRefs } from './schema.ts'
 
 const { shape } = BuildRequest
@@ -59,12 +60,17 @@ export type SubmitFields = z.infer<typeof SubmitFields>
 export const SubmitForm = z
   .object({
     source: z.string().optional().meta({
-      format: 'binary',
+      contentMediaType: 'application/octet-stream',
       description: 'tar archive, plain or gzip-compressed; required unless `app` is given.',
     }),
     ...SubmitFields.shape,
+    // OpenAPI would send an array as several parts; here it is the text of one.
+    secrets: z.string().optional().meta({
+      contentMediaType: 'application/json',
+      description: 'JSON array of {"id", "env_var"?, "optional"?}.',
+    }),
   })
-  .meta({ id: 'SubmitBuild' })
+  .meta({ id: 'SubmitBuild', examples: [SUBMIT_EXAMPLE] })
 
 type Read = (text: string, name: string) => unknown
 

@@ -15,6 +15,8 @@ export const ERROR_MESSAGES: Record<ErrorCode, string> = {
   invalid_request: 'query limit="500": Too big: expected number to be <=200',
   invalid_source: 'the source is no tar archive',
   dockerfile_required: DOCKERFILE_REQUIRED,
+  source_hash_mismatch:
+    'source hash mismatch: sha256:2c26… was expected, the source has sha256:9f86…',
   unauthorized: 'token expired',
   forbidden: 'missing required scope: build:delete',
   not_found: 'build not found',

@@ -93,8 +93,8 @@ function operation(row: Route): ZodOpenApiOperationObject {
 
 function requestBody({ body, form }: Route): Pick<ZodOpenApiOperationObject, 'requestBody'> {
   const content = {
-    ...(body ? { 'application/json': { schema: body } } : {}),
-    ...(form ? { 'multipart/form-data': { schema: form.fields } } : {}),
+    ...(body ? { 'application/json': media(body) } : {}),
+    ...(form ? { 'multipart/form-data': media(form.fields) } : {}),
   }
   return body || form ? { requestBody: { required: true, content } } : {}
 }

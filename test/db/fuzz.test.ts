@@ -39,7 +39,7 @@ interface Attempt {
   segments: string[]
   query: [string, string][]
   headers: Record<string, string>
-  body: string | undefined
+  body: { type: string; text: string } | undefined
 }
 
 /** A request is refused for the first thing that is wrong, so most parts of it are right. */
@@ -70,16 +70,43 @@ function attempts({ op }: Operation): fc.Arbitrary<Attempt> {
       fc.constantFrom('0', '-1', '99999999999999999999', 'text/plain', '*/*', '"', 'x'.repeat(300)),
       { maxKeys: 2 },
     ),
-    body: op.requestBody ? bodies(op.requestBody) : fc.constant(undefined),
+    body: op.requestBody ? bodyOfKind(op.requestBody) : fc.constant(undefined),
   })
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a document of foreign shape
+function bodyOfKind({ content }: any): fc.Arbitrary<{ type: string; text: string }> {
+  const form = content['multipart/form-data']
+  if (form) return forms(form)
+  return bodies(content['application/json']).map((text) => ({ type: 'application/json', text }))
+}
+
+/** Parts with names of the document, in any order, with right and wrong texts. */
+// biome-ignore lint/suspicious/noExplicitAny: a document of foreign shape
+function forms({ examples }: any): fc.Arbitrary<{ type: string; text: string }> {
+  const example: Record<string, unknown> = Object.assign(
+    {},
+    ...Object.values<{ value: object }>(examples).map(({ value }) => value),
+  )
+  const right = fc.constantFrom(...Object.entries(example))
+  const name = fc.constantFrom(...Object.keys(example), 'app', 'cpus', 'dockerfile', 'unknown')
+  const text = fc.oneof(fc.constantFrom(...HOSTILE), fc.json(), fc.string({ unit: 'binary' }))
+  return fc.array(mostly(right, fc.tuple(name, text)), { maxLength: 5 }).map((parts) => ({
+    type: 'multipart/form-data; boundary=b',
+    text: `${parts
+      .map(([name, value]) => {
+        const file = name === 'source' ? '; filename="source.tar"' : ''
+        const shown = typeof value === 'string' ? value : JSON.stringify(value)
+        return `--b\r\ncontent-disposition: form-data; name="${name}"${file}\r\n\r\n${shown}\r\n`
+      })
+      .join('')}--b--\r\n`,
+  }))
 }
 
 /** An example of the document with some fields replaced, or something else altogether. */
 // biome-ignore lint/suspicious/noExplicitAny: a document of foreign shape
-function bodies(requestBody: any): fc.Arbitrary<string> {
-  const examples = Object.values<{ value: unknown }>(
-    requestBody.content['application/json']?.examples ?? {},
-  ).map(({ value }) => value)
+function bodies(media: any): fc.Arbitrary<string> {
+  const examples = Object.values<{ value: unknown }>(media.examples).map(({ value }) => value)
   const changed = fc
     .tuple(fc.constantFrom(...examples, {}), fc.object({ maxDepth: 2, withNullPrototype: true }))
     .map(([example, change]) => JSON.stringify({ ...(example as object), ...change }))
@@ -111,10 +138,10 @@ async function send(api: TestApi, { method, path }: Operation, attempt: Attempt,
     headers: {
       ...headers,
       authorization: `Bearer ${token}`,
-      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...(body === undefined ? {} : { 'content-type': body.type }),
     },
   })
-  outgoing.end(body)
+  outgoing.end(body?.text)
   const [reply] = (await once(outgoing, 'response')) as [IncomingMessage]
   reply.resume()
   await once(reply, 'close')
