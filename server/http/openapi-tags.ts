@@ -8,6 +8,11 @@ export const TAGS = [
       "tenant's; any other id is as unknown as one that never was.",
   },
   { name: 'apps', description: 'An app is one hosted repository and how pushes to it are built.' },
+  {
+    name: 'secrets',
+    description:
+      'What the builds of an app may read while they run. Values go in and never come out.',
+  },
   { name: 'reports', description: 'What happened, added up.' },
   { name: 'service', description: 'The server itself: health, metrics, this document.' },
   {

@@ -35,7 +35,17 @@ export function bytesOf({ value, value_base64 }: SecretValue): Buffer {
 /** A secret as the API shows it. */
 export const WireSecret = z
   .object({ id: SecretId, created_at: z.string(), updated_at: z.string() })
-  .meta({ id: 'Secret', description: 'Its value is never shown.' })
+  .meta({
+    id: 'Secret',
+    description: 'Its value is never shown.',
+    examples: [
+      {
+        id: 'npm_token',
+        created_at: '2026-05-04T11:58:00.000Z',
+        updated_at: '2026-05-04T11:58:00.000Z',
+      },
+    ],
+  })
 export type WireSecret = z.infer<typeof WireSecret>
 
 export interface StoredSecret {
