@@ -15,8 +15,9 @@ const VERBS = {
     await setUp()
     process.exitCode = await runTests(root, args)
   },
-  async bench() {
+  async bench(args) {
     await setUp()
+    process.argv.splice(2, Infinity, ...args)
     await import(inRoot('test/bench/bench.ts'))
   },
   async fuzz(args) {

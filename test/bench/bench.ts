@@ -1,45 +1,24 @@
-// `npm run bench`: how long a push takes and where the time goes, beside the same Dockerfile built by bare
-// buildctl on the host in the same run. Prints both sides and their ratio; asserts nothing.
-
-import { bareBuild } from './bare.ts'
-import { median, type Sample, table } from './figures.ts'
-import { pushOnce, startBenchServer } from './pushes.ts'
-
-const ROUNDS = 3
-
-const server = await startBenchServer()
-try {
-  const samples: Sample[] = []
-  for (let round = 1; round <= ROUNDS; round += 1) {
-    process.stderr.write(`bench: round ${round} of ${ROUNDS}\n`)
-    samples.push({ ...(await pushOnce(server, round)), bareMs: await bareBuild(round) })
-  }
-  const row = (name: string, pick: (sample: Sample) => number | undefined) => {
-    const values = samples.flatMap((sample) => pick(sample) ?? [])
-    return values.length === 0
-      ? [name, '-', '-']
-      : [name, ms(median(values)), values.map(ms).join(' ')]
-  }
-  const ratios = samples.flatMap(({ readyMs, bareMs }) => (bareMs ? [readyMs / bareMs] : []))
-  console.log(
-    table([
-      ['what', 'median', 'each round'],
-      row('push → first line', (sample) => sample.firstLineMs),
-      row('push → ready', (sample) => sample.readyMs),
-      row('  queue', (sample) => sample.phases.queue_ms),
-      row('  VM', (sample) => sample.phases.vm_ms),
-      row('  build', (sample) => sample.phases.build_ms),
-      row('  image push', (sample) => sample.phases.push_ms),
-      row('bare buildctl, same Dockerfile', (sample) => sample.bareMs),
-    ]),
-  )
-  if (ratios.length > 0)
-    console.log(`push → ready is ${median(ratios).toFixed(1)} times bare buildctl`)
-  else console.log('bare buildctl was left out: it needs root')
-} finally {
-  await server.stop()
+// `npm run bench [-- TOPIC …]`: each topic prints our side, a plain baseline and their ratio, measured in one
+// run; nothing is asserted.
+const TOPICS: Record<string, () => Promise<{ run(): Promise<void> }>> = {
+  push: () => import('./push.ts'),
+  submit: () => import('./submit.ts'),
+  reads: () => import('./reads.ts'),
+  followers: () => import('./followers.ts'),
+  'log-path': () => import('./log-path.ts'),
 }
 
-function ms(value: number): string {
-  return `${Math.round(value)} ms`
+const words = process.argv.slice(2)
+const chosen = Object.keys(TOPICS).filter(
+  (name) => words.length === 0 || words.some((word) => name.includes(word)),
+)
+if (chosen.length === 0) {
+  throw new Error(
+    `no topic has ${words.join(' or ')} in it; known: ${Object.keys(TOPICS).join(', ')}`,
+  )
+}
+for (const name of chosen) {
+  console.log(`\n${name}`)
+  const { run } = await TOPICS[name]!()
+  await run()
 }
