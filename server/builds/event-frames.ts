@@ -1,20 +1,12 @@
 // The events of a build as readers outside get them: JSON frames for SSE (seed 000's log, status and heartbeat,
 // and our own step and attempt), and plain text lines.
 import { z } from 'zod'
+import { encodeFrame } from '../http/sse.ts'
 import { EVENT_EXAMPLES } from './examples.ts'
-import { type BuildEvent, BuildStatus } from './schema.ts'
+import type { EventPages } from './log.ts'
+import { type BuildEvent, BuildStatus, BuildStep } from './schema.ts'
 
 const timestamp = z.string().meta({ description: 'RFC 3339: when it happened.' })
-
-const StepFrame = z.object({
-  n: z.int(),
-  name: z.string(),
-  state: z.enum(['started', 'cached', 'done', 'failed']),
-  started_at: z.string().optional(),
-  completed_at: z.string().optional(),
-  duration_ms: z.number().optional(),
-  error: z.string().optional(),
-})
 
 /** The `data` of a frame; its `id` is the number of the event. */
 export const EventFrame = z
@@ -26,7 +18,7 @@ export const EventFrame = z
       step: z.int().optional(),
     }),
     z.object({ type: z.literal('status'), timestamp, status: BuildStatus }),
-    z.object({ type: z.literal('step'), timestamp, step: StepFrame }),
+    z.object({ type: z.literal('step'), timestamp, step: BuildStep }),
     z.object({ type: z.literal('attempt'), timestamp, attempt: z.int(), content: z.string() }),
     z.object({ type: z.literal('heartbeat'), timestamp }),
   ])
@@ -37,10 +29,32 @@ export const EventFrame = z
   })
 export type EventFrame = z.infer<typeof EventFrame>
 
-export async function* toFrames(
-  events: AsyncIterable<BuildEvent>,
-): AsyncGenerator<{ id: number; data: EventFrame }> {
-  for await (const event of events) yield { id: event.seq, data: toFrame(event) }
+const encoded = new WeakMap<readonly BuildEvent[], Buffer>()
+
+/** Each page as one chunk, encoded once for all who follow the build. */
+export async function* toFrames(pages: EventPages): AsyncGenerator<Buffer> {
+  for await (const events of pages) {
+    const chunk = encoded.get(events) ?? encodePage(events)
+    encoded.set(events, chunk)
+    yield chunk
+  }
+}
+
+/** The log without the changes of status: what a reader gets that does not follow. */
+export async function* toLogFrames(pages: EventPages): AsyncGenerator<Buffer> {
+  for await (const events of pages) {
+    yield encodePage(events.filter((event) => event.type !== 'status'))
+  }
+}
+
+/** Where a reader that resumes stands; not an event, so without a number. */
+export function snapshotFrame(status: BuildStatus): { data: EventFrame } {
+  return { data: { type: 'status', timestamp: new Date().toISOString(), status } }
+}
+
+function encodePage(events: readonly BuildEvent[]): Buffer {
+  const frames = events.map((event) => encodeFrame({ id: event.seq, data: toFrame(event) }))
+  return Buffer.from(frames.join(''))
 }
 
 function toFrame(event: BuildEvent): EventFrame {
@@ -63,10 +77,10 @@ function toFrame(event: BuildEvent): EventFrame {
 }
 
 /** The log as text: what was printed, and BuildKit's plain marks for the steps around it. */
-export async function* toText(events: AsyncIterable<BuildEvent>): AsyncGenerator<string> {
-  for await (const event of events) {
-    const line = toLine(event)
-    if (line !== undefined) yield `${line}\n`
+export async function* toText(pages: EventPages): AsyncGenerator<string> {
+  for await (const events of pages) {
+    const lines = events.map(toLine).filter((line) => line !== undefined)
+    yield lines.map((line) => `${line}\n`).join('')
   }
 }
 

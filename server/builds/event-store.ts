@@ -81,6 +81,37 @@ export async function readEvents(
   return found.map(toEvent)
 }
 
+/** Everything but the log lines: few, and found by an index of their own. */
+export async function readFacts(db: Queryable, buildId: string): Promise<BuildEvent[]> {
+  const found = await rows<EventRow>(
+    db,
+    `select seq, at, type, content, data
+     from build_events
+     where build_id = ? and type <> 'log'
+     order by seq`,
+    [buildId],
+  )
+  return found.map(toEvent)
+}
+
+/** The status a build had at that number of its events. */
+export async function statusAt(
+  db: Queryable,
+  buildId: string,
+  seq: number,
+): Promise<BuildStatus | undefined> {
+  const [row] = await rows<{ status: BuildStatus }>(
+    db,
+    `select content as status
+     from build_events
+     where build_id = ? and seq <= ? and type <> 'log' and type = 'status'
+     order by seq desc
+     limit 1`,
+    [buildId, seq],
+  )
+  return row?.status
+}
+
 interface EventRow {
   seq: number
   at: Date
@@ -93,11 +124,9 @@ interface EventRow {
 function toColumns(event: NewEvent): { type: string; content: string | null; data: string | null } {
   switch (event.type) {
     case 'log': {
-      // PostgreSQL text can't hold NUL.
-      const content = event.line.replaceAll('\u0000', '')
       return {
         type: 'log',
-        content,
+        content: storable(event.line),
         data: event.step ? JSON.stringify({ step: event.step }) : null,
       }
     }
@@ -107,15 +136,22 @@ function toColumns(event: NewEvent): { type: string; content: string | null; dat
       return {
         type: 'step',
         content: null,
-        data: JSON.stringify(event.step).replaceAll('\\u0000', ''),
+        data: JSON.stringify(event.step, (_, value) =>
+          typeof value === 'string' ? storable(value) : value,
+        ),
       }
     case 'attempt':
       return {
         type: 'attempt',
-        content: event.reason,
+        content: storable(event.reason),
         data: JSON.stringify({ attempt: event.attempt }),
       }
   }
+}
+
+/** PostgreSQL holds no NUL, and its JSON no half of a surrogate pair. */
+function storable(text: string): string {
+  return text.replaceAll('\u0000', '').replaceAll(/\p{Surrogate}/gu, '\ufffd')
 }
 
 function toEvent(row: EventRow): BuildEvent {

@@ -1,12 +1,14 @@
-// Reading a build's log: follow() is one async iterable with two kinds of readers, the hook's stream and SSE.
-
+// Reading a build's log. pages() is one async iterable with three kinds of readers: SSE, the hook's stream
+// (as single events), and whoever waits for a status.
 import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
-import { FOLLOW_POLL_MS, LOG_READ_ROWS_MAX } from '../limits.ts'
+import { LOG_READ_ROWS_MAX } from '../limits.ts'
 import { readEvents } from './event-store.ts'
+import { createFeeds, type Page } from './feed.ts'
 import { type BuildEvent, type BuildStatus, TERMINAL } from './schema.ts'
 
 export type BuildLog = ReturnType<typeof createBuildLog>
+export type EventPages = AsyncIterable<readonly BuildEvent[]>
 
 export interface BuildLogOptions {
   db: Db
@@ -18,50 +20,19 @@ export interface BuildLogOptions {
 export interface FollowWatch {
   opened(): void
   closed(): void
-  /** A batch of events that came while the follower waited was handed over; the age of its oldest. */
+  /** A page of events that came while the follower waited was handed over; the age of its oldest. */
   delivered(lagMs: number): void
 }
 
 export function createBuildLog({ db, listener, watch }: BuildLogOptions) {
-  const read = (buildId: string, afterSeq: number, limit = LOG_READ_ROWS_MAX) =>
-    readEvents(db, buildId, afterSeq, limit)
+  const read = (buildId: string, afterSeq: number) =>
+    readEvents(db, buildId, afterSeq, LOG_READ_ROWS_MAX)
+  const feeds = createFeeds({ listener, read: readPage })
 
-  /**
-   * Events after `afterSeq` in order, as they are appended; ends after the terminal status, which is the
-   * last event of a build, or when the signal aborts. Reads only as fast as it is consumed.
-   */
-  async function* follow(
-    buildId: string,
-    afterSeq: number,
-    signal: AbortSignal,
-  ): AsyncGenerator<BuildEvent> {
-    const bell = createBell()
-    const off = listener.on('hypeman_build', (id) => {
-      if (id === buildId || id === '') bell.ring()
-    })
-    watch?.opened()
-    try {
-      let seq = afterSeq
-      let isLive = false // what is read before the first wait is history
-      while (!signal.aborted) {
-        bell.reset()
-        const events = await read(buildId, seq)
-        for (const event of events) {
-          if (signal.aborted) return
-          seq = event.seq
-          yield event
-          if (isLive && event === events[0]) watch?.delivered(Date.now() - event.at.getTime())
-          if (event.type === 'status' && TERMINAL.has(event.status)) return
-        }
-        if (events.length > 0) continue
-        if (await isFinished(buildId, seq)) return
-        isLive = true
-        await bell.wait(FOLLOW_POLL_MS, signal)
-      }
-    } finally {
-      off()
-      watch?.closed()
-    }
+  async function readPage(buildId: string, afterSeq: number): Promise<Page> {
+    const events = await read(buildId, afterSeq)
+    const finished = events.length === 0 && (await isFinished(buildId, afterSeq))
+    return { events, finished }
   }
 
   // A reader may resume behind the last event of a finished build: nothing will come any more.
@@ -71,34 +42,80 @@ export function createBuildLog({ db, listener, watch }: BuildLogOptions) {
     return TERMINAL.has(row.status as BuildStatus) && row.last_seq <= seq
   }
 
-  return { read, follow }
+  /**
+   * Events after `afterSeq` in order, as they are appended; ends after the terminal status, which is the
+   * last event of a build, or when the signal aborts. Reads only as fast as it is consumed, and holds one
+   * page. Pages are shared with other followers: not to be changed.
+   */
+  async function* pages(
+    buildId: string,
+    afterSeq: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<readonly BuildEvent[]> {
+    const { feed, leave } = feeds.join(buildId)
+    watch?.opened()
+    try {
+      let seq = afterSeq
+      let isLive = false // what is read before the first wait is history
+      while (!signal.aborted) {
+        const heard = feed.bell.count
+        const { events, finished } = await feed.page(seq)
+        const last = events.at(-1)
+        if (last) {
+          seq = last.seq
+          yield events
+          if (isLive) watch?.delivered(Date.now() - events[0]!.at.getTime())
+          if (isEnd(last)) return
+          continue
+        }
+        if (finished) return
+        isLive = true
+        await feed.bell.rung(heard, signal)
+      }
+    } finally {
+      leave()
+      watch?.closed()
+    }
+  }
+
+  async function* follow(
+    buildId: string,
+    afterSeq: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<BuildEvent> {
+    for await (const events of pages(buildId, afterSeq, signal)) {
+      for (const event of events) {
+        if (signal.aborted) return
+        yield event
+      }
+    }
+  }
+
+  /** What there is between two numbers, both ends as they were when asked: it does not grow while read. */
+  async function* until(
+    buildId: string,
+    afterSeq: number,
+    lastSeq: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<readonly BuildEvent[]> {
+    let seq = afterSeq
+    while (seq < lastSeq && !signal.aborted) {
+      const events = (await read(buildId, seq)).filter((event) => event.seq <= lastSeq)
+      if (events.length === 0) return
+      seq = events.at(-1)!.seq
+      yield events
+    }
+  }
+
+  return {
+    pages,
+    follow,
+    until,
+    /** How many builds are followed in this process. */
+    followed: () => feeds.size,
+  }
 }
 
-/** Reset before a read, so that a ring during the read ends the wait after it at once. */
-function createBell() {
-  let rung = false
-  let wake = () => {}
-  return {
-    ring(): void {
-      rung = true
-      wake()
-    },
-    reset(): void {
-      rung = false
-    },
-    wait(timeoutMs: number, signal: AbortSignal): Promise<void> {
-      if (rung || signal.aborted) return Promise.resolve()
-      return new Promise((resolve) => {
-        const done = () => {
-          clearTimeout(timer)
-          signal.removeEventListener('abort', done)
-          wake = () => {}
-          resolve()
-        }
-        const timer = setTimeout(done, timeoutMs)
-        signal.addEventListener('abort', done, { once: true })
-        wake = done
-      })
-    },
-  }
+function isEnd(event: BuildEvent): boolean {
+  return event.type === 'status' && TERMINAL.has(event.status)
 }

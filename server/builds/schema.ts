@@ -181,6 +181,34 @@ export const Phases = z
   .meta({ id: 'BuildPhases', description: 'Milliseconds spent in each phase, as far as reached.' })
 export type Phases = z.infer<typeof Phases>
 
+/** One BuildKit vertex with its latest state. One that is still `started` when its build has ended was cut off. */
+export const BuildStep = z
+  .object({
+    n: z.int().meta({ description: '1-based, in the order in which they began.' }),
+    name: z.string(),
+    state: z.enum(['started', 'cached', 'done', 'failed']),
+    started_at: z.string().optional(),
+    completed_at: z.string().optional(),
+    duration_ms: z.number().optional(),
+    error: z.string().optional(),
+  })
+  .meta({ id: 'BuildStep' })
+export type BuildStep = z.infer<typeof BuildStep>
+
+export const StepsSummary = z
+  .object({
+    total: z.int(),
+    cached: z.int(),
+    done: z.int(),
+    failed: z.int(),
+    running: z.int(),
+  })
+  .meta({
+    id: 'BuildStepsSummary',
+    description: 'Steps of the latest attempt, as far as known. Those cut off count in total only.',
+  })
+export type StepsSummary = z.infer<typeof StepsSummary>
+
 /** A build as the API shows it: seed 000's fields and what a pushed build adds. Times are RFC 3339. */
 export const Build = z
   .object({
@@ -201,6 +229,7 @@ export const Build = z
     builder_instance_id: z.string().optional().meta({ description: 'The pod that ran it.' }),
     attempt: z.int(),
     phases: Phases.optional(),
+    steps: StepsSummary.optional().meta({ description: 'Only of a single build, not in a list.' }),
     created_at: z.string(),
     started_at: z.string().optional(),
     completed_at: z.string().optional(),

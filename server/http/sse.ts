@@ -15,7 +15,8 @@ export const SSE_HEADERS = {
 }
 
 export interface SseFrame {
-  id: number
+  /** Absent: the reader's mark stays where it is. */
+  id?: number
   data: object
 }
 
@@ -24,8 +25,8 @@ export interface SseOptions {
   stallMs?: number
 }
 
-/** A handler's `stream`: writes the frames until they end. */
-export function sse(frames: AsyncIterable<SseFrame>, options: SseOptions = {}) {
+/** A handler's `stream`: writes the frames until they end. A buffer is frames encoded before, for many readers. */
+export function sse(frames: AsyncIterable<SseFrame | Buffer>, options: SseOptions = {}) {
   const { heartbeatMs = SSE_HEARTBEAT_MS, stallMs = STREAM_STALL_MS } = options
   return ({ res, signal }: Sink): Promise<void> =>
     writeStream({
@@ -47,11 +48,14 @@ export function lastEventId(header: string): number {
   )
 }
 
-async function* encode(frames: AsyncIterable<SseFrame>): AsyncGenerator<string> {
-  for await (const { id, data } of frames) yield `id: ${id}\ndata: ${JSON.stringify(data)}\n\n`
+export function encodeFrame({ id, data }: SseFrame): string {
+  return `${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(data)}\n\n`
+}
+
+async function* encode(frames: AsyncIterable<SseFrame | Buffer>): AsyncGenerator<string | Buffer> {
+  for await (const frame of frames) yield Buffer.isBuffer(frame) ? frame : encodeFrame(frame)
 }
 
 function heartbeat(): string {
-  const data = { type: 'heartbeat', timestamp: new Date().toISOString() }
-  return `data: ${JSON.stringify(data)}\n\n`
+  return encodeFrame({ data: { type: 'heartbeat', timestamp: new Date().toISOString() } })
 }

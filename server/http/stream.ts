@@ -5,7 +5,7 @@ import type { ServerResponse } from 'node:http'
 export interface StreamOptions {
   res: ServerResponse
   /** Must end when the signal aborts. */
-  chunks: AsyncIterable<string>
+  chunks: AsyncIterable<string | Uint8Array>
   signal: AbortSignal
   stallMs: number
   /** Written when nothing else was for so long. */
@@ -23,7 +23,7 @@ export async function writeStream(options: StreamOptions): Promise<void> {
     clearTimeout(stall)
     stall = undefined
   }
-  const write = (chunk: string): void => {
+  const write = (chunk: string | Uint8Array): void => {
     if (!res.destroyed && !res.write(chunk)) expectProgress()
   }
   const beat =

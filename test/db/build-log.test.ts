@@ -90,7 +90,15 @@ test('NUL and other odd bytes of a build cannot break the log', async (t) => {
     { type: 'log', line: 'a\u0000b\u0007ü\ud800' },
     { type: 'step', step: { n: 1, name, state: 'started' } },
   ])
-  const [, line, step] = await readEvents(db, id, 0, 10)
+  // A literal backslash-u-0000 is text like any other; half a character is none.
+  const named = { n: 2, name: String.raw`RUN printf '\u0000'`, state: 'started' } as const
+  await appendEvents(db, id, [
+    { type: 'step', step: named },
+    { type: 'step', step: { n: 3, name: 'half \ud800', state: 'started' } },
+  ])
+  const [, line, step, literal, half] = await readEvents(db, id, 0, 10)
+  assert.deepEqual(literal?.type === 'step' && literal.step, named)
+  assert.equal(half?.type === 'step' && half.step.name, 'half \ufffd')
   assert.equal(line?.type === 'log' && line.line.startsWith('ab'), true)
   assert.equal(step?.type === 'step' && step.step.name, 'RUN ab')
 })
