@@ -1,36 +1,89 @@
 // Every failure a caller may meet: one row = one code and one HTTP status. One table feeds REST
 // ({code, message, details?}, seed 000's shape), the registry (OCI shape) and git (error:/hint: lines).
 // Programmer mistakes are asserts, never rows here.
+import type { BuildStatus, FailureClass } from './builds/schema.ts'
 
-const STATUS = {
-  invalid_request: 400,
-  invalid_source: 400,
-  dockerfile_required: 400,
-  source_hash_mismatch: 400,
-  unauthorized: 401,
-  forbidden: 403,
-  not_found: 404,
-  method_not_allowed: 405,
-  request_timeout: 408,
-  conflict: 409,
-  already_exists: 409,
-  body_too_large: 413,
-  source_too_large: 413,
-  queue_full: 429,
-  internal_error: 500,
-  runner_unusable: 503,
-  disk_full: 503,
-  database_unavailable: 503,
-  registry_unavailable: 503,
-} as const
+interface ErrorRow {
+  status: number
+  /** What it means, as the README has it. */
+  means: string
+  /** The error of seed 000 that it stands for. */
+  seed?: `Err${string}`
+}
 
-export type ErrorCode = keyof typeof STATUS
+export const ERRORS = {
+  invalid_request: {
+    status: 400,
+    means: 'a field is missing, unknown or wrong; `details` has each',
+  },
+  invalid_source: {
+    status: 400,
+    seed: 'ErrInvalidSource',
+    means: 'the source is no archive that can be built',
+  },
+  source_hash_mismatch: {
+    status: 400,
+    seed: 'ErrSourceHashMismatch',
+    means: 'the source is not what `source_hash` says',
+  },
+  dockerfile_required: {
+    status: 400,
+    seed: 'ErrDockerfileRequired',
+    means: 'there is no Dockerfile, neither given nor in the source',
+  },
+  unauthorized: { status: 401, means: 'no token, or one that is not valid here' },
+  forbidden: { status: 403, means: 'the token lacks the permission that the message names' },
+  not_found: {
+    status: 404,
+    seed: 'ErrNotFound',
+    means: "there is none, or it is another tenant's",
+  },
+  method_not_allowed: { status: 405, means: '`Allow` has the methods of this path' },
+  request_timeout: { status: 408, means: 'the body did not arrive in time' },
+  conflict: {
+    status: 409,
+    seed: 'ErrBuildInProgress',
+    means: 'what is asked for does not go with the state it is in, as cancelling a finished build',
+  },
+  already_exists: { status: 409, seed: 'ErrAlreadyExists', means: 'the name or id is taken' },
+  body_too_large: { status: 413, means: 'the body is over its limit' },
+  source_too_large: { status: 413, means: 'the source is over its limit' },
+  queue_full: { status: 429, means: 'too many builds of the tenant wait; try again later' },
+  internal_error: {
+    status: 500,
+    means: "a mistake of the server; its log has the request's number",
+  },
+  runner_unusable: {
+    status: 503,
+    seed: 'ErrBuilderNotReady',
+    means: 'no build can be run: the runner or its builder image is not ready',
+  },
+  cancel_pending: {
+    status: 503,
+    means: 'the cancel is recorded, but the worker has not answered yet; ask again',
+  },
+  disk_full: { status: 503, means: 'the server has too little room left' },
+  database_unavailable: { status: 503, means: 'the database does not answer; try again' },
+  registry_unavailable: { status: 503, means: 'the registry does not answer; try again' },
+} as const satisfies Record<string, ErrorRow>
 
-export const ERROR_CODES = Object.keys(STATUS) as ErrorCode[]
+export type ErrorCode = keyof typeof ERRORS
+
+export const ERROR_CODES = Object.keys(ERRORS) as ErrorCode[]
 
 export function statusOf(code: ErrorCode): number {
-  return STATUS[code]
+  return ERRORS[code].status
 }
+
+/** Errors of seed 000 that are ends of a build and no answers: what a build says of itself instead. */
+export const BUILD_ENDS = {
+  ErrBuildFailed: {
+    status: 'failed',
+    classes: ['build', 'source', 'oom', 'disk', 'registry', 'infra', 'lost'],
+  },
+  ErrBuildTimeout: { status: 'failed', classes: ['timeout'] },
+  ErrBuildCancelled: { status: 'cancelled', classes: [] },
+} as const satisfies Record<string, { status: BuildStatus; classes: readonly FailureClass[] }>
 
 export interface ErrorDetail {
   code: string
@@ -58,7 +111,7 @@ export class AppError extends Error {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'AppError'
     this.code = code
-    this.status = STATUS[code]
+    this.status = statusOf(code)
     this.hint = options.hint
     this.details = options.details
     this.retryAfterSeconds = options.retryAfterSeconds

@@ -43,8 +43,8 @@ export const HELLO_DEADLINE_MS = 60_000
 export const PREPARE_DEADLINE_MS = 300_000
 export const PUSH_DEADLINE_MS = 900_000
 export const AGENT_SILENCE_MAX_MS = 60_000
-/** How long DELETE /builds/{id} waits for the VM to be gone. */
-export const CANCEL_DEADLINE_MS = 20_000
+/** How long DELETE /builds/{id} waits for the VM to be gone: a lost worker's lease runs out within it. */
+export const CANCEL_DEADLINE_MS = 45_000
 export const STOP_GRACE_MS = 10_000
 
 export const QUEUED_BUILDS_PER_TENANT_MAX = 1_000
@@ -82,7 +82,10 @@ export const LOG_LINE_BYTES_MAX = 256 * KiB
 export const LOG_BATCH_LINES_MAX = 500
 export const LOG_BATCH_DELAY_MS = 50
 export const LOG_READ_ROWS_MAX = 1_000
-export const LOG_READ_BYTES_MAX = 1 * MiB
+/** A page of a log, beyond its first line: what one reader that stops reading may hold. */
+export const LOG_READ_BYTES_MAX = 256 * KiB
+/** Pages that followers of one build share. */
+export const FEED_BYTES_MAX = 4 * MiB
 export const FOLLOW_POLL_MS = 1_000
 export const SSE_HEARTBEAT_MS = 15_000
 /** A reader of a streamed log that takes nothing for so long is dropped; it may resume. */
@@ -112,6 +115,8 @@ export const UPLOAD_DEADLINE_MS = 60 * 60_000
 export const VALIDATION_DETAILS_MAX = 20
 export const DEPLOY_BRANCHES_MAX = 50
 export const HEALTH_DEADLINE_MS = 2_000
+/** Longest `wait` of GET /builds/{id}. */
+export const LONG_POLL_MS_MAX = 60_000
 export const PAGE_ROWS_DEFAULT = 50
 export const PAGE_ROWS_MAX = 200
 export const REPORT_DAYS_DEFAULT = 30

@@ -1,8 +1,8 @@
-// SQL over `builds` that any role may use: insert, read, list, position. What only the holder of a
-// lease may write is in lease-store.ts; what ends a build is in transitions.ts.
+// SQL over `builds` that any role may use: insert, read, list. What only the holder of a lease may write is
+// in queue/lease.ts, the order of the queue in queue/position.ts; what ends a build is in transitions.ts.
 import type { Knex } from 'knex'
 import type { Db, Queryable } from '../db/pool.ts'
-import { rows } from '../db/pool.ts'
+import { AppError } from '../errors.ts'
 import { QUEUED_BUILDS_PER_TENANT_MAX } from '../limits.ts'
 import { appendEvents } from './event-store.ts'
 import { lockQueue, requireRoom } from './queue-room.ts'
@@ -40,6 +40,8 @@ export interface BuildRow {
   pushingAt: Date | undefined
   resultAt: Date | undefined
   completedAt: Date | undefined
+  /** Number of its last event. */
+  lastSeq: number
 }
 
 export interface NewBuild {
@@ -62,13 +64,16 @@ export interface ListQuery {
   tenant?: string | undefined
   app?: string | undefined
   status?: BuildStatus | undefined
+  /** All of them. */
+  tags?: BuildTags | undefined
+  /** From this instant on. */
+  createdAfter?: Date | undefined
+  /** Before this instant. */
+  createdBefore?: Date | undefined
   limit: number
   /** Build id: only older ones. */
   before?: string | undefined
 }
-
-/** The order of the queue, used by the claim and by the position alike. */
-export const QUEUE_ORDER = 'priority desc, created_at, id'
 
 export type BuildStore = ReturnType<typeof createBuildStore>
 
@@ -87,7 +92,7 @@ export function createBuildStore({
 
     /**
      * Inserts a queued build with its first status event; followers and workers hear of it at commit.
-     * Throws AppError `queue_full`.
+     * Throws AppError `queue_full` or `already_exists`. Builds are added through the queue's enqueue().
      */
     async insert(trx: Knex.Transaction, build: NewBuild): Promise<BuildRow> {
       await lockQueue(trx, build.tenant)
@@ -108,14 +113,17 @@ export function createBuildStore({
           source_hash: build.sourceHash,
           source_bytes: build.sourceBytes,
         })
+        .onConflict('id')
+        .ignore()
         .returning('*')
+      if (!row) throw new AppError('already_exists', `there is a build ${build.id} already`)
       await appendEvents(trx, build.id, [{ type: 'status', status: 'queued' }])
       await trx.raw(`select pg_notify('hypeman_queue', '')`)
       return toBuild(row)
     },
 
-    async get(id: string): Promise<BuildRow | undefined> {
-      const row = await db('builds').where({ id }).first()
+    async get(id: string, from: Queryable = db): Promise<BuildRow | undefined> {
+      const row = await from('builds').where({ id }).first()
       return row && toBuild(row)
     },
 
@@ -127,6 +135,11 @@ export function createBuildStore({
       if (query.tenant !== undefined) select.where({ tenant: query.tenant })
       if (query.app !== undefined) select.where({ app: query.app })
       if (query.status !== undefined) select.where({ status: query.status })
+      if (query.tags !== undefined) {
+        select.whereRaw('tags @> cast(? as jsonb)', [JSON.stringify(query.tags)])
+      }
+      if (query.createdAfter) select.where('created_at', '>=', query.createdAfter)
+      if (query.createdBefore) select.where('created_at', '<', query.createdBefore)
       if (query.before !== undefined) {
         select.whereRaw(
           '(created_at, id) < (select b.created_at, b.id from builds b where b.id = ?)',
@@ -137,28 +150,11 @@ export function createBuildStore({
       return found.map(toBuild)
     },
 
-    /** 1-based place among the queued builds, in the claim's own order; undefined when not queued. */
-    position: (id: string) => queuePosition(db, id),
-
     async tenantOf(id: string): Promise<string | undefined> {
       const row = await db('builds').where({ id }).first('tenant')
       return row?.tenant
     },
   }
-}
-
-export async function queuePosition(db: Queryable, id: string): Promise<number | undefined> {
-  const [row] = await rows<{ position: number }>(
-    db,
-    `select position from (
-       select id, row_number() over (order by ${QUEUE_ORDER})::int as position
-       from builds
-       where status = 'queued'
-     ) queue
-     where id = ?`,
-    [id],
-  )
-  return row?.position
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a row as the driver gives it; this is where it gets its type
@@ -194,5 +190,6 @@ export function toBuild(row: any): BuildRow {
     pushingAt: row.pushing_at ?? undefined,
     resultAt: row.result_at ?? undefined,
     completedAt: row.completed_at ?? undefined,
+    lastSeq: row.last_seq,
   }
 }

@@ -1,7 +1,7 @@
 // The state machine of a build, decided by the database: every change is one statement that names the
 // status it comes from, and writes its event in the same transaction. 0 rows = somebody else was first.
 import type { Db, Queryable } from '../db/pool.ts'
-import { rows } from '../db/pool.ts'
+import { markComplete } from '../queue/slots.ts'
 import { appendEvents, type NewEvent } from './event-store.ts'
 import type { BuildStatus, FailureClass } from './schema.ts'
 import { type BuildRow, toBuild } from './store.ts'
@@ -61,7 +61,7 @@ export async function transitionIn(db: Queryable, t: Transition): Promise<BuildR
   if (t.only !== undefined) update.whereRaw(t.only)
   const [row] = await update
   if (!row) return undefined
-  if (t.to !== 'building' && t.to !== 'pushing') await freeSlot(db, t.id)
+  if (t.to !== 'building' && t.to !== 'pushing') await markComplete(db, t.id)
   await appendEvents(db, t.id, [...(t.events ?? []), { type: 'status', status: t.to }])
   const build = toBuild(row)
   tell(db, build)
@@ -75,16 +75,6 @@ function tell(db: Queryable, build: BuildRow): void {
   committed.then(
     () => moved(build),
     () => {}, // rolled back, so it did not move; whoever holds the transaction hears why
-  )
-}
-
-/** Gives the build's slot back and wakes the workers. */
-export async function freeSlot(db: Queryable, buildId: string): Promise<void> {
-  await rows(
-    db,
-    `with freed as (update slots set build_id = null where build_id = ? returning n)
-     select pg_notify('hypeman_queue', '') from freed`,
-    [buildId],
   )
 }
 

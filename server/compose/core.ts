@@ -13,6 +13,7 @@ import { migrate } from '../db/migrate.ts'
 import { createDb, type Db } from '../db/pool.ts'
 import { createLocalObjects, type Objects } from '../objects/objects.ts'
 import type { Paths } from '../paths.ts'
+import { createQueue, type Queue } from '../queue/queue.ts'
 import { setSlots } from '../queue/slots.ts'
 import { startRegistry } from '../registry/child.ts'
 import { createRegistryClient, type RegistryClient } from '../registry/client.ts'
@@ -39,6 +40,7 @@ export interface Core extends Boot {
   listener: Listener
   store: BuildStore
   buildLog: BuildLog
+  queue: Queue
   objects: Objects
   tokens: Tokens
   secretCipher: SecretCipher
@@ -72,6 +74,8 @@ export async function startCore(boot: Boot): Promise<Core> {
   const tokens = createTokens({ secret, isRevoked: revocation.isRevoked })
   const key = await readSecretsKey({ configured: config.secretsKey, file: paths.secretsKey })
   const upstream = await registryUpstream(boot)
+  const store = createBuildStore({ db })
+  const buildLog = createBuildLog({ db, listener, watch: metrics.build.follow })
   let known = config.publicUrl
   const publicUrl = () => {
     if (known === undefined) throw new Error('the server does not listen yet')
@@ -81,8 +85,9 @@ export async function startCore(boot: Boot): Promise<Core> {
     ...boot,
     db,
     listener,
-    store: createBuildStore({ db }),
-    buildLog: createBuildLog({ db, listener, watch: metrics.build.follow }),
+    store,
+    buildLog,
+    queue: createQueue({ db, store, buildLog }),
     objects: createLocalObjects({ root: paths.objects }),
     tokens,
     secretCipher: createSecretCipher(key),

@@ -2,7 +2,8 @@
 import { createApps } from '../apps/service.ts'
 import { createAuthenticate } from '../auth/authenticate.ts'
 import { createFinish, tagMessage } from '../builds/finish.ts'
-import { createBuilds, toPublic } from '../builds/service.ts'
+import { createBuilds } from '../builds/service.ts'
+import { toPublic } from '../builds/show.ts'
 import { createSubmissions } from '../builds/submit.ts'
 import { prependPath } from '../config.ts'
 import { notFound } from '../errors.ts'
@@ -28,7 +29,7 @@ import { reachable } from '../setup/reachable.ts'
 import type { Core } from './core.ts'
 
 export async function startServerRole(core: Core): Promise<{ url: string }> {
-  const { config, db, listener, log, paths, parts, users, store, buildLog, objects } = core
+  const { config, db, listener, log, paths, parts, users, store, queue, buildLog, objects } = core
   await objects.sweep()
   const git = await createGitUser({
     setpriv: parts.setpriv,
@@ -41,8 +42,8 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
   const repositories = createRepositories({ root: paths.repositories, git })
   const apps = createApps({ db, repositories, log: log.child({ mod: 'apps' }) })
   const authenticate = createAuthenticate({ tokens: core.tokens })
-  const builds = createBuilds({ db, store, buildLog, registryName: core.registryName })
-  const intake = createIntake({ db, store, objects, repositories, git })
+  const builds = createBuilds({ db, store, queue, buildLog, registryName: core.registryName })
+  const intake = createIntake({ db, store, queue, objects, repositories, git })
   const live = createLivePushes()
 
   const hooks = createHookSocket({
@@ -54,7 +55,7 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
       admission: createAdmission({ db, requireRoom: store.requireRoom, diskPath: paths.dataDir }),
       intake,
       buildLog,
-      position: store.position,
+      position: queue.position,
       async show(id) {
         const row = await store.get(id)
         if (!row) throw notFound('build')

@@ -5,10 +5,11 @@ import { createId } from '@paralleldrive/cuid2'
 import type { Knex } from 'knex'
 import { type App, effectiveSettings } from '../apps/schema.ts'
 import type { BuildRequest } from '../builds/schema.ts'
-import type { BuildRow, BuildStore } from '../builds/store.ts'
+import type { BuildRow, BuildStore, NewBuild } from '../builds/store.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError, DOCKERFILE_REQUIRED } from '../errors.ts'
 import type { Objects } from '../objects/objects.ts'
+import type { Queue } from '../queue/queue.ts'
 import type { ArchiveLimits } from '../sources/archive-check.ts'
 import { type Archive, archiveCommit } from './archive.ts'
 import { type CommitFacts, commitFacts } from './commit-facts.ts'
@@ -23,6 +24,7 @@ const DOCKERFILE_DEFAULT = 'Dockerfile'
 export interface IntakeOptions {
   db: Db
   store: BuildStore
+  queue: Queue
   objects: Objects
   repositories: Repositories
   git: GitUser
@@ -45,7 +47,7 @@ export interface Queued {
 export type Intake = ReturnType<typeof createIntake>
 
 export function createIntake(options: IntakeOptions) {
-  const { db, store, objects, repositories, git, archiveLimits } = options
+  const { db, store, queue, objects, repositories, git, archiveLimits } = options
   const serial = createSerial()
 
   /** Records a ref that moved and is not built. */
@@ -143,7 +145,7 @@ export function createIntake(options: IntakeOptions) {
   ): Promise<string> {
     const { app, update, pusher } = moved
     const pushId = await insertPush(trx, moved)
-    const { id } = await store.insert(trx, {
+    const added: NewBuild = {
       id: createId(),
       tenant: app.tenant,
       appId: app.id,
@@ -156,9 +158,10 @@ export function createIntake(options: IntakeOptions) {
       sourceKey: source.key,
       sourceHash: source.sha256,
       sourceBytes: source.bytes,
-    })
+    }
+    const { build } = await queue.enqueue(added, trx)
     await source.keep()
-    return id
+    return build.id
   }
 
   return {

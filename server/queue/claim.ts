@@ -1,10 +1,11 @@
 // One statement takes a free slot and the next queued build; both rows are locked with SKIP LOCKED, so
 // no number of workers can exceed the slots or take one build twice (DESIGN §4.1).
 import { appendEvents } from '../builds/event-store.ts'
-import { type BuildRow, QUEUE_ORDER, toBuild } from '../builds/store.ts'
+import { type BuildRow, toBuild } from '../builds/store.ts'
 import type { Db } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
 import { LEASE_MS } from '../limits.ts'
+import { QUEUE_ORDER } from './position.ts'
 
 /** A claimed build; its lease token never leaves the worker. */
 export type ClaimedBuild = BuildRow & { leaseToken: string }

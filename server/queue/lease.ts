@@ -3,10 +3,11 @@
 
 import { appendEvents, type NewEvent } from '../builds/event-store.ts'
 import type { Provenance } from '../builds/schema.ts'
-import { endColumns, type Failure, freeSlot, transition } from '../builds/transitions.ts'
+import { endColumns, type Failure, transition, transitionIn } from '../builds/transitions.ts'
 import type { Db } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
 import { LEASE_MS } from '../limits.ts'
+import { markComplete } from './slots.ts'
 
 export type Lease = ReturnType<typeof createLease>
 
@@ -65,7 +66,7 @@ export function createLease({ db, buildId, token }: { db: Db; buildId: string; t
             lease_until: null,
           })
         if (recorded === 0) return false
-        await freeSlot(trx, buildId)
+        await markComplete(trx, buildId)
         await trx.raw(`select pg_notify('hypeman_result', ?)`, [buildId])
         return true
       })
@@ -100,27 +101,26 @@ export function createLease({ db, buildId, token }: { db: Db; buildId: string; t
     },
 
     /** Back to the queue for another attempt; this one counts. */
-    async requeue(): Promise<boolean> {
-      const moved = await transition(db, {
-        id: buildId,
-        from: ['building', 'pushing'],
-        to: 'queued',
-        leaseToken: token,
-        set: { lease_token: null, lease_until: null },
-      })
-      return moved !== undefined
-    },
+    requeue: () => backToQueue({}),
 
     /** Hands the build back to the queue on shutdown; the attempt does not count. */
-    async handBack(): Promise<boolean> {
-      const moved = await transition(db, {
-        id: buildId,
-        from: ['building', 'pushing'],
-        to: 'queued',
-        leaseToken: token,
-        set: { lease_token: null, lease_until: null, attempt: db.raw('attempt - 1') },
+    handBack: () => backToQueue({ attempt: db.raw('attempt - 1') }),
+  }
+
+  /** A build whose cancel was asked for does not wait again: it is cancelled. */
+  async function backToQueue(set: Record<string, unknown>): Promise<boolean> {
+    const from = ['building', 'pushing'] as const
+    return db.transaction(async (trx) => {
+      const held = { id: buildId, from, leaseToken: token }
+      const cancelled = await transitionIn(trx, {
+        ...held,
+        to: 'cancelled',
+        only: 'cancel_requested_at is not null',
+        set: endColumns(trx),
       })
-      return moved !== undefined
-    },
+      if (cancelled) return true
+      const released = { lease_token: null, lease_until: null, ...set }
+      return (await transitionIn(trx, { ...held, to: 'queued', set: released })) !== undefined
+    })
   }
 }

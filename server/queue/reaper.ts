@@ -20,7 +20,8 @@ export async function reap({ db, log, worker }: ReapOptions): Promise<string[]> 
      from builds
      where status in ('building', 'pushing')
        and result_at is null
-       and (lease_until < clock_timestamp() or worker = ?)`,
+       and (lease_until < clock_timestamp() or worker = ?)
+     order by created_at, id`,
     [worker ?? ''],
   )
   const taken: string[] = []

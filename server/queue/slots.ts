@@ -1,5 +1,6 @@
 // Limits are rows: one `slots` row per build that may run at once, for the whole installation.
-import type { Db } from '../db/pool.ts'
+import type { Db, Queryable } from '../db/pool.ts'
+import { rows } from '../db/pool.ts'
 
 /** Makes the number of slots match the setting; a slot in use is taken away once it is free. */
 export async function setSlots(db: Db, count: number): Promise<void> {
@@ -10,4 +11,22 @@ export async function setSlots(db: Db, count: number): Promise<void> {
     [count],
   )
   await db.raw('delete from slots where n > ? and build_id is null', [count])
+}
+
+/** Gives the slot of a build back and wakes the workers; a build whose lease somebody holds keeps it. */
+export async function markComplete(db: Queryable, buildId: string): Promise<void> {
+  await rows(
+    db,
+    `with freed as (
+       update slots
+       set build_id = null
+       where build_id = ?
+         and not exists (
+           select 1 from builds where id = slots.build_id and lease_token is not null
+         )
+       returning n
+     )
+     select pg_notify('hypeman_queue', '') from freed`,
+    [buildId],
+  )
 }

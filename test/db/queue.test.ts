@@ -8,6 +8,7 @@ import { endColumns, transition } from '../../server/builds/transitions.ts'
 import type { Db } from '../../server/db/pool.ts'
 import { claimNext } from '../../server/queue/claim.ts'
 import { createLease } from '../../server/queue/lease.ts'
+import { queuePositions } from '../../server/queue/position.ts'
 import { reap } from '../../server/queue/reaper.ts'
 import { setSlots } from '../../server/queue/slots.ts'
 import { createWorker } from '../../server/queue/worker.ts'
@@ -51,12 +52,12 @@ test('builds are claimed in the order in which they were queued, and the positio
   await setSlots(db, 1)
   const first = await givenBuild(db)
   const second = await givenBuild(db)
-  const store = createBuildStore({ db })
-  assert.equal(await store.position(first.id), 1)
-  assert.equal(await store.position(second.id), 2)
+  const position = async (id: string) => (await queuePositions(db, [id])).get(id)
+  assert.equal(await position(first.id), 1)
+  assert.equal(await position(second.id), 2)
   assert.equal((await claimNext(db, 'w'))?.id, first.id)
-  assert.equal(await store.position(first.id), undefined)
-  assert.equal(await store.position(second.id), 1)
+  assert.equal(await position(first.id), undefined)
+  assert.equal(await position(second.id), 1)
   assert.equal(await claimNext(db, 'w'), undefined)
 })
 
@@ -185,7 +186,7 @@ test('an idle worker is woken by a commit, runs as many builds as there are slot
   const builds = [await givenBuild(db), await givenBuild(db), await givenBuild(db)]
   await sleep(300)
   assert.deepEqual([...starts.keys()], [builds[0]!.id, builds[1]!.id])
-  assert.equal(await createBuildStore({ db }).position(builds[2]!.id), 1)
+  assert.equal((await queuePositions(db, [builds[2]!.id])).get(builds[2]!.id), 1)
   release.resolve(undefined)
   await sleep(300)
   assert.equal(starts.has(builds[2]!.id), true)

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { type AppRepositories, type Apps, createApps } from '../../server/apps/service.ts'
-import { createBuildLog } from '../../server/builds/log.ts'
+import { type BuildLog, createBuildLog } from '../../server/builds/log.ts'
 import { createBuilds } from '../../server/builds/service.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
 import { createSubmissions, type SubmissionsOptions } from '../../server/builds/submit.ts'
@@ -16,6 +16,7 @@ import type { FormLimits } from '../../server/http/multipart.ts'
 import { createRoutes } from '../../server/http/routes.ts'
 import type { SseOptions } from '../../server/http/sse.ts'
 import { createLocalObjects, type Objects } from '../../server/objects/objects.ts'
+import { createQueue, type Queue } from '../../server/queue/queue.ts'
 import { createReports } from '../../server/reports/service.ts'
 import { createSecretCipher, type SecretCipher } from '../../server/secrets/cipher.ts'
 import { createSecrets } from '../../server/secrets/service.ts'
@@ -34,6 +35,8 @@ export interface FolderRepositories extends AppRepositories {
 export interface TestApi extends TestHttp, TestDatabase {
   apps: Apps
   metrics: Metrics
+  buildLog: BuildLog
+  queue: Queue
   repositories: FolderRepositories
   objects: Objects
   /** Everything below the object store's folder, half-written files included. */
@@ -63,10 +66,13 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
     db,
     ...(options.queuedMax ? { queuedMax: options.queuedMax } : {}),
   })
+  const buildLog = createBuildLog({ db, listener, watch: metrics.build.follow })
+  const queue = createQueue({ db, store, buildLog })
   const builds = createBuilds({
     db,
     store,
-    buildLog: createBuildLog({ db, listener, watch: metrics.build.follow }),
+    queue,
+    buildLog,
     registryName: () => 'registry.example',
   })
   const objectsRoot = await mkdtemp(join(tmpdir(), 'hm-objects-'))
@@ -109,6 +115,8 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
     db,
     apps,
     metrics,
+    buildLog,
+    queue,
     repositories,
     cipher,
     objects,

@@ -12,7 +12,8 @@ import { type ApiTokenRequest, createTokens } from '../../server/auth/tokens.ts'
 import { appendEvents, type NewEvent } from '../../server/builds/event-store.ts'
 import { createBuildLog } from '../../server/builds/log.ts'
 import type { BuildStatus } from '../../server/builds/schema.ts'
-import { createBuilds, toPublic } from '../../server/builds/service.ts'
+import { createBuilds } from '../../server/builds/service.ts'
+import { toPublic } from '../../server/builds/show.ts'
 import { type BuildRow, createBuildStore, toBuild } from '../../server/builds/store.ts'
 import { createSubmissions } from '../../server/builds/submit.ts'
 import { submitRoute } from '../../server/builds/submit-route.ts'
@@ -31,6 +32,7 @@ import { createReconciler, type Reconciler } from '../../server/git/reconcile.ts
 import { createRepositories, type Repositories } from '../../server/git/repositories.ts'
 import { createHttp } from '../../server/http/app.ts'
 import { createLocalObjects } from '../../server/objects/objects.ts'
+import { createQueue } from '../../server/queue/queue.ts'
 import { reachable } from '../../server/setup/reachable.ts'
 import { ensureUsers, type UserIds } from '../../server/setup/users.ts'
 import type { ArchiveLimits } from '../../server/sources/archive-check.ts'
@@ -107,8 +109,10 @@ export async function givenGitServer(
   const objects = createLocalObjects({ root: join(root, 'objects') })
   const { archiveLimits, freeBytesMin, heartbeatMs, idleMaxMs, queuedMax } = present(options)
   const store = createBuildStore({ db, ...queuedMax })
+  const buildLog = createBuildLog({ db, listener })
+  const queue = createQueue({ db, store, buildLog })
   const apps = createApps({ db, repositories, log })
-  const intake = createIntake({ db, store, objects, repositories, git, ...archiveLimits })
+  const intake = createIntake({ db, store, queue, objects, repositories, git, ...archiveLimits })
   const live = createLivePushes()
   const tokens = createTokens({ secret: 'a secret of the tests, long enough to be one' })
   let url = ''
@@ -127,7 +131,7 @@ export async function givenGitServer(
       }),
       intake,
       buildLog,
-      position: store.position,
+      position: queue.position,
       show: async (id) => toPublic((await store.get(id))!, REGISTRY),
       baseUrl: () => url,
       log,
@@ -136,7 +140,7 @@ export async function givenGitServer(
   })
   await hooks.start()
   const authenticate = createAuthenticate({ tokens })
-  const builds = createBuilds({ db, store, buildLog, registryName: () => REGISTRY })
+  const builds = createBuilds({ db, store, queue, buildLog, registryName: () => REGISTRY })
   const findCommit = createFindCommit({ apps, repositories, git, objects })
   const submissions = createSubmissions({ db, store, objects, findCommit })
   const http = createHttp({
