@@ -6,6 +6,7 @@ import { lastEventId, SSE_HEADERS, SSE_TYPE, sse } from '../http/sse.ts'
 import { writeStream } from '../http/stream.ts'
 import { STREAM_STALL_MS } from '../limits.ts'
 import { EventFrame, snapshotFrame, toFrames, toLogFrames, toText } from './event-frames.ts'
+import { PLAIN_LOG_EXAMPLE } from './examples.ts'
 import type { EventPages } from './log.ts'
 import type { BuildRoutesOptions } from './routes.ts'
 import { BuildId, type BuildStatus, TERMINAL } from './schema.ts'
@@ -31,7 +32,10 @@ export function eventsRoute({ builds, sseOptions }: BuildRoutesOptions, id: stri
     replies: {
       200: {
         description: 'Numbered events; with `Accept: text/plain` and without follow the plain log',
-        content: { [SSE_TYPE]: EventFrame, 'text/plain': z.string() },
+        content: {
+          [SSE_TYPE]: EventFrame,
+          'text/plain': z.string().meta({ examples: [PLAIN_LOG_EXAMPLE] }),
+        },
       },
       204: { description: 'The build is finished and nothing follows Last-Event-ID' },
     },

@@ -1,15 +1,13 @@
 // /builds: parse, call the service, show.
 import { z } from 'zod'
-import { AppName } from '../apps/schema.ts'
-import { invalidRequest } from '../errors.ts'
-import { BooleanText } from '../http/query.ts'
+import { etagHeaders, fresh, NOT_MODIFIED } from '../http/etag.ts'
+import { durationText } from '../http/query.ts'
 import { json, route } from '../http/route.ts'
-import { lastEventId, SSE_HEADERS, SSE_TYPE, type SseOptions, sse } from '../http/sse.ts'
-import { writeStream } from '../http/stream.ts'
-import { PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, STREAM_STALL_MS } from '../limits.ts'
-import { EventFrame, toFrames, toText } from './event-frames.ts'
-import { PLAIN_LOG_EXAMPLE } from './examples.ts'
-import { Build, BuildId, BuildStatus, TERMINAL } from './schema.ts'
+import type { SseOptions } from '../http/sse.ts'
+import { LONG_POLL_MS_MAX } from '../limits.ts'
+import { eventsRoute } from './events-route.ts'
+import { listRoute } from './list-route.ts'
+import { Build, BuildId, BuildStatus, BuildStep } from './schema.ts'
 import { type SubmitRouteOptions, submitRoute } from './submit-route.ts'
 
 export interface BuildRoutesOptions extends SubmitRouteOptions {
@@ -17,74 +15,19 @@ export interface BuildRoutesOptions extends SubmitRouteOptions {
   sseOptions?: SseOptions
 }
 
-const TEXT_TYPE = 'text/plain; charset=utf-8'
-
 const common = { tag: 'builds', resource: 'build' }
 const params = z.object({ id: BuildId })
-
-const ListBuilds = z.strictObject({
-  app: AppName.optional(),
-  status: BuildStatus.optional(),
-  limit: z.coerce.number().int().min(1).max(PAGE_ROWS_MAX).default(PAGE_ROWS_DEFAULT),
-  before: BuildId.optional().meta({ description: 'A build id: only builds older than it.' }),
-})
-type ListBuilds = z.infer<typeof ListBuilds>
 
 export function buildRoutes(options: BuildRoutesOptions) {
   return [
     submitRoute(options),
     listRoute(options),
     getRoute(options),
+    stepsRoute(options),
     cancelRoute(options),
     eventsRoute(options, 'getBuildEvents', '/builds/{id}/events'),
     eventsRoute(options, 'getBuildLogs', '/builds/{id}/logs'),
   ]
-}
-
-function listRoute({ builds, publicUrl }: BuildRoutesOptions) {
-  return route({
-    ...common,
-    id: 'listBuilds',
-    method: 'get',
-    path: '/builds',
-    summary: "The tenant's builds, newest first",
-    permission: 'build:read',
-    query: ListBuilds,
-    replies: {
-      200: {
-        ...json('One page', z.array(Build)),
-        headers: z.object({
-          Link: z.string().optional().meta({ description: 'The next page, as rel="next".' }),
-        }),
-      },
-    },
-    async handle({ principal, query }) {
-      if (query.before !== undefined) {
-        await builds.get(principal, query.before).catch(() => {
-          throw invalidRequest(`query before=${JSON.stringify(query.before)}: is no build of yours`)
-        })
-      }
-      const found = await builds.list(principal, { ...query, limit: query.limit + 1 })
-      const page = found.slice(0, query.limit)
-      const last = page.at(-1)
-      const hasMore = found.length > page.length && last !== undefined
-      return {
-        status: 200,
-        json: page,
-        ...(hasMore ? { headers: { Link: nextLink(publicUrl(), query, last.id) } } : {}),
-      }
-    },
-  })
-}
-
-function nextLink(publicUrl: string, { app, status, limit }: ListBuilds, before: string): string {
-  const search = new URLSearchParams({
-    ...(app ? { app } : {}),
-    ...(status ? { status } : {}),
-    limit: String(limit),
-    before,
-  })
-  return `<${publicUrl}/builds?${search}>; rel="next"`
 }
 
 function getRoute({ builds }: BuildRoutesOptions) {
@@ -93,12 +36,44 @@ function getRoute({ builds }: BuildRoutesOptions) {
     id: 'getBuild',
     method: 'get',
     path: '/builds/{id}',
-    summary: 'One build',
+    summary: 'One build, now or when its status changes',
     permission: 'build:read',
     params,
-    replies: { 200: json('The build', Build) },
-    async handle({ principal, params: { id } }) {
-      return { status: 200, json: await builds.get(principal, id) }
+    query: z.strictObject({
+      wait: durationText(LONG_POLL_MS_MAX).optional().meta({
+        description:
+          'Answer when the status changes, or after so long. A finished build is answered at once.',
+      }),
+      status: BuildStatus.optional().meta({
+        description: 'With `wait`: the status you know. Another one is answered at once.',
+      }),
+    }),
+    replies: { 200: { ...json('The build', Build), headers: etagHeaders() }, 304: NOT_MODIFIED },
+    async handle({ principal, params: { id }, query: { wait, status }, header, signal }) {
+      const build =
+        wait === undefined
+          ? await builds.get(principal, id)
+          : await builds.getChanged(principal, id, { ms: wait, status, signal })
+      return fresh(header('if-none-match'), build)
+    },
+  })
+}
+
+function stepsRoute({ builds }: BuildRoutesOptions) {
+  return route({
+    ...common,
+    id: 'getBuildSteps',
+    method: 'get',
+    path: '/builds/{id}/steps',
+    summary: "The steps of a build's latest attempt, each with its latest state",
+    permission: 'build:read',
+    params,
+    replies: {
+      200: { ...json('In order', z.array(BuildStep)), headers: etagHeaders() },
+      304: NOT_MODIFIED,
+    },
+    async handle({ principal, params: { id }, header }) {
+      return fresh(header('if-none-match'), await builds.steps(principal, id))
     },
   })
 }
@@ -112,66 +87,11 @@ function cancelRoute({ builds }: BuildRoutesOptions) {
     summary: 'Cancel a build; answers when its VM is gone',
     permission: 'build:delete',
     params,
-    replies: { 204: { description: 'Cancelled' } },
-    errors: ['conflict'],
-    async handle({ principal, params: { id } }) {
-      await builds.cancel(principal, id)
+    replies: { 204: { description: 'Cancelled, by this request or an earlier one' } },
+    errors: ['conflict', 'cancel_pending'],
+    async handle({ principal, params: { id }, signal }) {
+      await builds.cancel(principal, id, signal)
       return { status: 204, empty: true }
     },
   })
-}
-
-function eventsRoute({ builds, sseOptions }: BuildRoutesOptions, id: string, path: string) {
-  return route({
-    ...common,
-    id,
-    method: 'get',
-    path,
-    summary: 'Log, steps and status changes of a build, as they come or as far as they are',
-    permission: 'build:read',
-    params,
-    query: z.strictObject({
-      follow: BooleanText.default(false).meta({
-        description: 'Stay until the build ends; its terminal status is the last event.',
-      }),
-    }),
-    replies: {
-      200: {
-        description: 'Numbered events; with `Accept: text/plain` and without follow the plain log',
-        content: {
-          [SSE_TYPE]: EventFrame,
-          'text/plain': z.string().meta({ examples: [PLAIN_LOG_EXAMPLE] }),
-        },
-      },
-      204: { description: 'The build is finished and nothing follows Last-Event-ID' },
-    },
-    async handle({ principal, params, query: { follow }, header, accepts, signal }) {
-      const afterSeq = lastEventId(header('last-event-id'))
-      const read = (live: boolean) =>
-        builds.events(principal, params.id, { follow: live, afterSeq, signal })
-      if (!follow && accepts(SSE_TYPE, 'text/plain') === 'text/plain') {
-        const chunks = toText(await read(false))
-        const stallMs = sseOptions?.stallMs ?? STREAM_STALL_MS
-        return {
-          status: 200,
-          type: TEXT_TYPE,
-          stream: (sink) => writeStream({ ...sink, chunks, stallMs }),
-        }
-      }
-      // 204 is what makes an EventSource stop reconnecting.
-      if (follow && afterSeq > 0) {
-        const { status } = await builds.get(principal, params.id)
-        if (TERMINAL.has(status) && (await isEmpty(await read(false)))) {
-          return { status: 204, empty: true }
-        }
-      }
-      const frames = toFrames(await read(follow))
-      return { status: 200, type: SSE_TYPE, headers: SSE_HEADERS, stream: sse(frames, sseOptions) }
-    },
-  })
-}
-
-async function isEmpty(events: AsyncIterable<unknown>): Promise<boolean> {
-  for await (const _ of events) return false
-  return true
 }

@@ -1,151 +1,144 @@
 // The rules around builds that callers meet: whose they are, what a caller sees of them, how they are cancelled.
-import type { Principal } from '../auth/principal.ts'
+import { may, type Principal } from '../auth/principal.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError, notFound } from '../errors.ts'
+import { joinSignals } from '../join-signals.ts'
 import { CANCEL_DEADLINE_MS } from '../limits.ts'
-import type { BuildLog } from './log.ts'
-import { between, phasesOf } from './phases.ts'
-import type { Build, BuildEvent, BuildStatus } from './schema.ts'
+import type { Queue } from '../queue/queue.ts'
+import { statusAt } from './event-store.ts'
+import type { BuildLog, EventPages } from './log.ts'
+import type { Build, BuildStatus, BuildStep } from './schema.ts'
 import { TERMINAL } from './schema.ts'
-import type { BuildRow, BuildStore } from './store.ts'
-import { endColumns, transition } from './transitions.ts'
+import { toPublic } from './show.ts'
+import { readSteps, summarize } from './steps.ts'
+import type { BuildRow, BuildStore, ListQuery } from './store.ts'
+import { untilStatus } from './wait.ts'
 
 export interface BuildsOptions {
   db: Db
   store: BuildStore
+  queue: Queue
   buildLog: BuildLog
   /** `host:port` under which people pull. */
   registryName: () => string
 }
 
-export interface ListFilter {
-  app?: string | undefined
+export interface Wait {
+  ms: number
+  /** The status the caller knows; without it that of now. */
   status?: BuildStatus | undefined
-  limit: number
-  before?: string | undefined
+  signal: AbortSignal
 }
 
 export type Builds = ReturnType<typeof createBuilds>
 
-export function createBuilds({ db, store, buildLog, registryName }: BuildsOptions) {
+export function createBuilds({ db, store, queue, buildLog, registryName }: BuildsOptions) {
   /** Another tenant's build is as unknown as one that never was. */
   async function own(principal: Principal, id: string): Promise<BuildRow> {
     const row = await store.get(id)
-    if (!row || (row.tenant !== principal.tenant && !principal.admin)) throw notFound('build')
+    if (!row || !maySee(principal, row.tenant)) throw notFound('build')
     return row
   }
 
-  const shown = async (row: BuildRow): Promise<Build> => {
-    const position = row.status === 'queued' ? await store.position(row.id) : undefined
-    return toPublic(row, registryName(), position)
+  async function show(row: BuildRow): Promise<Build> {
+    const [position, steps] = await Promise.all([
+      row.status === 'queued' ? queue.position(row.id) : undefined,
+      readSteps(db, row.id),
+    ])
+    const ended = TERMINAL.has(row.status)
+    return toPublic(row, registryName(), { position, steps: summarize(steps, { ended }) })
   }
 
   return {
     async get(principal: Principal, id: string): Promise<Build> {
-      return shown(await own(principal, id))
+      return show(await own(principal, id))
     },
 
-    async list(principal: Principal, filter: ListFilter): Promise<Build[]> {
-      const found = await store.list({ tenant: principal.tenant, ...filter })
-      return Promise.all(found.map(shown))
+    /** The build, once its status is another than the caller knows, or when the time is up. */
+    async getChanged(principal: Principal, id: string, wait: Wait): Promise<Build> {
+      const row = await own(principal, id)
+      const known = wait.status ?? row.status
+      const until = joinSignals([wait.signal], wait.ms)
+      try {
+        await untilStatus(buildLog, row, (status) => status !== known, until.signal)
+      } finally {
+        until.dispose()
+      }
+      return show(await own(principal, id))
+    },
+
+    /** Those of the caller's tenant; only who may see others names another one. */
+    async list(principal: Principal, { tenant, ...query }: ListQuery): Promise<Build[]> {
+      if (tenant !== undefined && !maySee(principal, tenant)) {
+        throw new AppError(
+          'forbidden',
+          `query tenant=${JSON.stringify(tenant)}: builds of another tenant need build:admin`,
+        )
+      }
+      const found = await store.list({ ...query, tenant: tenant ?? principal.tenant })
+      const queued = found.filter((row) => row.status === 'queued').map((row) => row.id)
+      const positions = await queue.positions(queued)
+      return found.map((row) => toPublic(row, registryName(), { position: positions.get(row.id) }))
+    },
+
+    async steps(principal: Principal, id: string): Promise<BuildStep[]> {
+      await own(principal, id)
+      return readSteps(db, id)
     },
 
     /** Resolves when the build is cancelled and its VM gone; a finished build is a conflict. */
-    async cancel(principal: Principal, id: string): Promise<void> {
-      const row = await own(principal, id)
-      if (row.status === 'cancelled') return
-      const left = await transition(db, {
-        id,
-        from: ['queued'],
-        to: 'cancelled',
-        set: { ...endColumns(db), cancel_requested_at: db.fn.now() },
-      })
-      if (left) return
-      if ((await requestCancel(id)) && (await untilEnd(id)) === 'cancelled') return
-      const now = await own(principal, id)
-      if (now.status === 'cancelled') return
-      if (!TERMINAL.has(now.status) && now.resultAt === undefined) {
-        throw new AppError(
-          'internal_error',
-          `build ${id} was asked to stop but has not stopped within ${CANCEL_DEADLINE_MS} ms; it will as soon as its worker answers`,
-        )
-      }
-      throw new AppError('conflict', `build ${id} is already complete (${now.status})`)
+    async cancel(principal: Principal, id: string, signal: AbortSignal): Promise<void> {
+      await own(principal, id)
+      const outcome = await queue.cancel(id)
+      if (outcome === 'cancelled') return
+      const end = outcome === 'stopping' ? await endOf(id, signal) : await own(principal, id)
+      if (end?.status === 'cancelled') return
+      if (end) throw new AppError('conflict', `build ${id} is already complete (${end.status})`)
+      throw new AppError(
+        'cancel_pending',
+        `build ${id} will be cancelled, but its worker has not stopped it within ${CANCEL_DEADLINE_MS / 1000} s; ask again`,
+      )
     },
 
-    /** The build's events; checks ownership before the first one is read. */
+    /** What there is of the build's events; checks ownership before the first one is read. */
     async events(
       principal: Principal,
       id: string,
-      options: { follow: boolean; afterSeq: number; signal: AbortSignal },
-    ): Promise<AsyncIterable<BuildEvent>> {
-      await own(principal, id)
-      if (options.follow) return buildLog.follow(id, options.afterSeq, options.signal)
-      return readAll(buildLog, id, options.afterSeq, options.signal)
+      { afterSeq, signal }: { afterSeq: number; signal: AbortSignal },
+    ): Promise<EventPages> {
+      const { lastSeq } = await own(principal, id)
+      return buildLog.until(id, afterSeq, lastSeq, signal)
+    },
+
+    /**
+     * The build's events to its end, and the status it had where the reader resumes, so that a status is what
+     * a reader gets first. undefined when it is over and nothing follows that number.
+     */
+    async follow(
+      principal: Principal,
+      id: string,
+      { afterSeq, signal }: { afterSeq: number; signal: AbortSignal },
+    ): Promise<{ resumedIn: BuildStatus | undefined; pages: EventPages } | undefined> {
+      const { status, lastSeq } = await own(principal, id)
+      if (TERMINAL.has(status) && afterSeq >= lastSeq) return undefined
+      const resumedIn = afterSeq > 0 ? await statusAt(db, id, afterSeq) : undefined
+      return { resumedIn, pages: buildLog.pages(id, afterSeq, signal) }
     },
   }
 
-  /** Only a build whose image is not recorded yet can be cancelled: the row decides who is first. */
-  async function requestCancel(id: string): Promise<boolean> {
-    const asked = await db('builds')
-      .where({ id, result_at: null })
-      .whereIn('status', ['building', 'pushing'])
-      .update({ cancel_requested_at: db.raw('coalesce(cancel_requested_at, clock_timestamp())') })
-    if (asked > 0) await db.raw(`select pg_notify('hypeman_build', ?)`, [`cancel:${id}`])
-    return asked > 0
-  }
-
-  async function untilEnd(id: string): Promise<BuildStatus | undefined> {
-    const signal = AbortSignal.timeout(CANCEL_DEADLINE_MS)
-    const { last_seq: lastSeq } = await db('builds').where({ id }).first('last_seq')
-    for await (const event of buildLog.follow(id, Math.max(0, lastSeq - 1), signal)) {
-      if (event.type === 'status' && TERMINAL.has(event.status)) return event.status
+  async function endOf(id: string, signal: AbortSignal): Promise<BuildRow | undefined> {
+    const until = joinSignals([signal], CANCEL_DEADLINE_MS)
+    try {
+      return await queue.waitDone(id, until.signal)
+    } catch (error) {
+      if (until.signal.aborted) return undefined
+      throw error
+    } finally {
+      until.dispose()
     }
-    return (await store.get(id))?.status
   }
 }
 
-async function* readAll(
-  buildLog: BuildLog,
-  id: string,
-  afterSeq: number,
-  signal: AbortSignal,
-): AsyncGenerator<BuildEvent> {
-  let seq = afterSeq
-  while (!signal.aborted) {
-    const events = await buildLog.read(id, seq)
-    if (events.length === 0) return
-    yield* events
-    seq = events.at(-1)!.seq
-  }
-}
-
-export function toPublic(row: BuildRow, registryName: string, position?: number): Build {
-  const optional = {
-    queue_position: position,
-    image_digest: row.status === 'ready' ? row.imageDigest : undefined,
-    image_ref: row.status === 'ready' ? `${registryName}/builds/${row.id}` : undefined,
-    error: row.error,
-    failure_class: row.failureClass,
-    provenance: row.provenance,
-    app: row.app,
-    ref: row.ref,
-    commit: row.commit,
-    pusher: row.pusher,
-    tags: Object.keys(row.tags).length > 0 ? row.tags : undefined,
-    builder_id: row.request.builder_id,
-    builder_instance_id: row.builderInstance,
-    phases: phasesOf(row),
-    started_at: row.startedAt?.toISOString(),
-    completed_at: row.completedAt?.toISOString(),
-    duration_ms: between(row.startedAt ?? row.createdAt, row.completedAt),
-  }
-  const present = Object.entries(optional).filter(([, value]) => value !== undefined)
-  return {
-    id: row.id,
-    status: row.status,
-    attempt: row.attempt,
-    created_at: row.createdAt.toISOString(),
-    ...Object.fromEntries(present),
-  }
+function maySee(principal: Principal, tenant: string): boolean {
+  return tenant === principal.tenant || may(principal, 'build:admin')
 }

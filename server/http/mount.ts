@@ -7,6 +7,7 @@ import { may, type Principal } from '../auth/principal.ts'
 import { AppError, notFound } from '../errors.ts'
 import type { ReadJson } from './json-body.ts'
 import type { ReadForm } from './multipart.ts'
+import { nested } from './query.ts'
 import type { Permission, Reply, Route, Sink } from './route.ts'
 import { validate } from './validation.ts'
 
@@ -53,7 +54,7 @@ async function serve(row: Route, ctx: Koa.Context, options: MountOptions): Promi
       ? undefined
       : await admit(ctx, row.permission, options.authenticate)
   const params = row.params ? parsePath(row, ctx.params) : {}
-  const query = row.query ? validate(row.query, { ...ctx.query }, 'query') : {}
+  const query = row.query ? validate(row.query, nested(ctx.query), 'query') : {}
   const body = row.body ? validate(row.body, await options.readJson(ctx), 'body') : undefined
   const signal = untilGone(ctx, options.closing)
   const reply = await row.handle({
