@@ -1,5 +1,6 @@
 // SQL over `builds` that any role may use: insert, read, list. What only the holder of a lease may write is
 // in queue/lease.ts, the order of the queue in queue/position.ts; what ends a build is in transitions.ts.
+import { createHash } from 'node:crypto'
 import type { Knex } from 'knex'
 import type { Db, Queryable } from '../db/pool.ts'
 import { AppError } from '../errors.ts'
@@ -154,7 +155,21 @@ export function createBuildStore({
       const row = await db('builds').where({ id }).first('tenant')
       return row?.tenant
     },
+
+    /** Whether an attempt of the build still runs under the lease with this hash, and may go on. */
+    async runsUnder(id: string, leaseHash: string): Promise<boolean> {
+      const row = await db('builds')
+        .where({ id, cancel_requested_at: null, result_at: null })
+        .whereIn('status', ['building', 'pushing'])
+        .first('lease_token')
+      return row?.lease_token != null && hashLease(row.lease_token) === leaseHash
+    },
   }
+}
+
+/** What may be known of a lease token outside its worker. */
+export function hashLease(leaseToken: string): string {
+  return createHash('sha256').update(leaseToken).digest('hex')
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a row as the driver gives it; this is where it gets its type

@@ -71,7 +71,7 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
   const registry = createRegistryProxy({
     upstream: core.upstream,
     tokens: core.tokens,
-    grants: createGrants({ tenantOfBuild: store.tenantOf }),
+    grants: createGrants({ tenantOfBuild: store.tenantOf, runsUnder: store.runsUnder }),
     baseUrl: core.publicUrl,
     log: log.child({ mod: 'registry' }),
   })

@@ -42,7 +42,7 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
   const proxy = createRegistryProxy({
     upstream: core.upstream,
     tokens: core.tokens,
-    grants: createGrants({ tenantOfBuild: core.store.tenantOf }),
+    grants: createGrants({ tenantOfBuild: core.store.tenantOf, runsUnder: core.store.runsUnder }),
     // Inside a guest the registry is called what its tunnel is called there.
     baseUrl: () => 'http://localhost:5000',
     log: log.child({ mod: 'registry' }),

@@ -1,12 +1,12 @@
 // One claimed build's life on the worker: pod → conversation → digest verified → recorded under the lease.
 // The pod is always gone before the build's next status is written, so a status never lies about a VM.
-import { createHash } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { type BuildResult, EGRESS_PORT, REGISTRY_PORT, SECRETS_PORT } from '../../agent/protocol.ts'
 import type { Tokens } from '../auth/tokens.ts'
 import { BuildRequest } from '../builds/schema.ts'
+import { hashLease } from '../builds/store.ts'
 import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
 import { asError } from '../errors.ts'
@@ -145,7 +145,7 @@ export function createPipeline(options: PipelineOptions) {
       buildId: build.id,
       tenant: build.tenant,
       access: [{ repo: `builds/${build.id}`, scope: 'push' }],
-      leaseHash: createHash('sha256').update(build.leaseToken).digest('hex'),
+      leaseHash: hashLease(build.leaseToken),
       ttlSeconds: Math.max(resources.timeoutSeconds, REGISTRY_TOKEN_TTL_MIN_SECONDS),
     })
     const publicName = options.registryName()

@@ -12,13 +12,21 @@ export type RepoAction = 'pull' | 'push' | 'delete'
 
 export interface GrantsOptions {
   tenantOfBuild(buildId: string): Promise<string | undefined>
+  /** Whether the build still runs under that lease and nobody has asked to cancel it. */
+  runsUnder(buildId: string, leaseHash: string): Promise<boolean>
 }
 
 export type Grants = ReturnType<typeof createGrants>
 
-export function createGrants({ tenantOfBuild }: GrantsOptions) {
+export function createGrants({ tenantOfBuild, runsUnder }: GrantsOptions) {
   async function allows(caller: Caller, repo: string, action: RepoAction): Promise<boolean> {
-    if (caller.kind === 'grant') return grantAllows(caller.grant, repo, action)
+    if (caller.kind === 'grant') {
+      const { grant } = caller
+      if (!grantAllows(grant, repo, action)) return false
+      // A VM that outlives its lease or its cancel has nothing to push any more.
+      if (action === 'pull' || grant.buildId === undefined) return true
+      return runsUnder(grant.buildId, grant.jti)
+    }
     return userAllows(caller.principal, repo, action)
   }
 

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { createTokens, type Tokens } from '../../server/auth/tokens.ts'
 import { type RegistryChild, startRegistry } from '../../server/registry/child.ts'
-import { createGrants } from '../../server/registry/grants.ts'
+import { createGrants, type GrantsOptions } from '../../server/registry/grants.ts'
 import { createRegistryProxy } from '../../server/registry/proxy.ts'
 import type { RegistryUpstream } from '../../server/registry/upstream.ts'
 import { silent } from './database.ts'
@@ -48,12 +48,12 @@ export interface TestProxy {
 export async function givenProxy(
   t: TestContext,
   upstream: RegistryUpstream,
-  overrides: { tokens?: Tokens } = {},
+  overrides: { tokens?: Tokens; runsUnder?: GrantsOptions['runsUnder'] } = {},
 ): Promise<TestProxy> {
   const proxy = createRegistryProxy({
     upstream,
     tokens: overrides.tokens ?? tokens,
-    grants: createGrants({ tenantOfBuild }),
+    grants: createGrants({ tenantOfBuild, runsUnder: overrides.runsUnder ?? (async () => true) }),
     baseUrl: () => proxyUrl,
     log: silent,
   })

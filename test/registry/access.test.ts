@@ -249,3 +249,23 @@ test('a digest that does not match is refused by the registry, and its words com
   const { errors } = (await put.json()) as { errors: { code: string }[] }
   assert.equal(errors[0]?.code, 'DIGEST_INVALID')
 })
+
+test('weakness 12: a build that is cancelled or has lost its lease can upload nothing any more', async (t) => {
+  const { upstream } = await givenRegistry(t)
+  let runs = true
+  const { url } = await givenProxy(t, upstream, { runsUnder: async () => runs })
+  const target = { url, repo: 'builds/acme1', headers: bearer(await buildToken()) }
+  const blob = await pushBlob(target, Buffer.from('{}'))
+  runs = false
+  const put = await fetch(`${url}/v2/builds/acme1/manifests/latest`, {
+    method: 'PUT',
+    headers: { ...target.headers, 'content-type': MANIFEST_TYPE },
+    body: JSON.stringify({ schemaVersion: 2, mediaType: MANIFEST_TYPE, config: blob, layers: [] }),
+  })
+  assert.equal(put.status, 401)
+  const upload = await fetch(`${url}/v2/builds/acme1/blobs/uploads/`, {
+    method: 'POST',
+    headers: target.headers,
+  })
+  assert.equal(upload.status, 401)
+})

@@ -5,7 +5,10 @@ import { type Caller, createGrants, type RepoAction } from '../../../server/regi
 import { parseScopes } from '../../../server/registry/token-endpoint.ts'
 
 const owners: Record<string, string> = { mine: 'acme', theirs: 'other' }
-const grants = createGrants({ tenantOfBuild: async (id) => owners[id] })
+const grants = createGrants({
+  tenantOfBuild: async (id) => owners[id],
+  runsUnder: async (id, leaseHash) => id === 'mine' && leaseHash === 'lease',
+})
 
 function user(more: { admin?: boolean; permissions?: string[] } = {}): Caller {
   const permissions = more.permissions ? new Set(more.permissions) : undefined
@@ -80,6 +83,13 @@ const table: [string, Caller, string, RepoAction, boolean][] = [
     true,
   ],
   ['a build pushes its own repository', build(), 'builds/mine', 'push', true],
+  [
+    'a build pushes nothing once its lease is over',
+    build({ jti: 'old' }),
+    'builds/mine',
+    'push',
+    false,
+  ],
   ['push includes pull', build(), 'builds/mine', 'pull', true],
   ['a build deletes nothing', build(), 'builds/mine', 'delete', false],
   ['a build pulls base images', build(), 'library/debian', 'pull', true],
