@@ -51,7 +51,11 @@ export async function appendEvents(
   return appended.length > 0
 }
 
-/** Events after a number, in order: at most `limit`, and no more than a page of bytes beyond the first. */
+/**
+ * Events after a number, in order: at most `limit`, and no more than a page of bytes beyond the first. Numbers
+ * have no gaps, so both ends of the page are in the condition: without statistics on a table that has just grown,
+ * PostgreSQL would read and sort the whole rest of the log for each page.
+ */
 export async function readEvents(
   db: Queryable,
   buildId: string,
@@ -63,9 +67,7 @@ export async function readEvents(
     `with page as (
        select seq, at, type, content, data
        from build_events
-       where build_id = ? and seq > ?
-       order by seq
-       limit ?
+       where build_id = :buildId and seq > :afterSeq and seq <= :afterSeq + cast(:limit as int)
      ), sized as (
        select page.*, sum(octet_length(content)) over (
          order by seq rows between unbounded preceding and 1 preceding
@@ -74,9 +76,9 @@ export async function readEvents(
      )
      select seq, at, type, content, data
      from sized
-     where coalesce(bytes_before, 0) < ?
+     where coalesce(bytes_before, 0) < :bytesMax
      order by seq`,
-    [buildId, afterSeq, limit, LOG_READ_BYTES_MAX],
+    { buildId, afterSeq, limit, bytesMax: LOG_READ_BYTES_MAX },
   )
   return found.map(toEvent)
 }

@@ -116,7 +116,6 @@ export async function givenGitServer(
   const live = createLivePushes()
   const tokens = createTokens({ secret: 'a secret of the tests, long enough to be one' })
   let url = ''
-  const buildLog = createBuildLog({ db, listener })
   const hooks = createHookSocket({
     path: hookSocketPath,
     user,
