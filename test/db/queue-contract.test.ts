@@ -184,7 +184,9 @@ test(
   async (t) => {
     const { db, queue } = await givenQueue(t)
     await queue.enqueue(newBuild('builda'))
-    const waiting = Array.from({ length: 20 }, () => queue.waitDone('builda', never))
+    const waiting = Array.from({ length: 20 }, () =>
+      queue.waitDone('builda', new AbortController().signal),
+    )
     const set = { ...endColumns(db), failure_class: 'source', error: 'no Dockerfile' }
     await transition(db, { id: 'builda', from: ['queued'], to: 'failed', set })
     for (const ended of await Promise.all(waiting)) assert.equal(ended.error, 'no Dockerfile')
