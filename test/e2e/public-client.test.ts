@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { ConflictError, toFile } from '@onkernel/hypeman'
 import { execa } from 'execa'
+import type { BuildStep } from '../../server/builds/schema.ts'
 import { skopeo } from '../helpers/apps.ts'
 import { qemuPids } from '../helpers/leftovers.ts'
 import { followToEnd, linesOf, publicClient, statusesOf } from '../helpers/public-client.ts'
@@ -44,7 +45,8 @@ test('the public client builds, follows, reads and cancels', async (t) => {
       [id],
     )
     await assert.rejects(client.builds.cancel(id), ConflictError)
-    const steps = await (await server.api(`/builds/${id}/steps`, token)).json()
+    const reply = await server.api(`/builds/${id}/steps`, token)
+    const steps = (await reply.json()) as BuildStep[]
     assert.ok(steps.length > 2)
     for (const { state } of steps) assert.ok(['done', 'cached'].includes(state), state)
   })
