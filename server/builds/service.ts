@@ -21,6 +21,7 @@ export interface BuildsOptions {
   buildLog: BuildLog
   /** `host:port` under which people pull. */
   registryName: () => string
+  cancelDeadlineMs?: number
 }
 
 export interface Wait {
@@ -32,7 +33,10 @@ export interface Wait {
 
 export type Builds = ReturnType<typeof createBuilds>
 
-export function createBuilds({ db, store, queue, buildLog, registryName }: BuildsOptions) {
+export function createBuilds(options: BuildsOptions) {
+  const { db, store, queue, buildLog, registryName } = options
+  const { cancelDeadlineMs = CANCEL_DEADLINE_MS } = options
+
   /** Another tenant's build is as unknown as one that never was. */
   async function own(principal: Principal, id: string): Promise<BuildRow> {
     const row = await store.get(id)
@@ -96,7 +100,7 @@ export function createBuilds({ db, store, queue, buildLog, registryName }: Build
       if (end) throw new AppError('conflict', `build ${id} is already complete (${end.status})`)
       throw new AppError(
         'cancel_pending',
-        `build ${id} will be cancelled, but its worker has not stopped it within ${CANCEL_DEADLINE_MS / 1000} s; ask again`,
+        `build ${id} will be cancelled, but its worker has not stopped it within ${cancelDeadlineMs / 1000} s; ask again`,
       )
     },
 
@@ -127,7 +131,7 @@ export function createBuilds({ db, store, queue, buildLog, registryName }: Build
   }
 
   async function endOf(id: string, signal: AbortSignal): Promise<BuildRow | undefined> {
-    const until = joinSignals([signal], CANCEL_DEADLINE_MS)
+    const until = joinSignals([signal], cancelDeadlineMs)
     try {
       return await queue.waitDone(id, until.signal)
     } catch (error) {

@@ -1,5 +1,6 @@
 // The loop that claims builds and runs them. Notifications wake it, polling is the truth; on stop it claims
 // nothing more, aborts what runs, and hands it back.
+import { setMaxListeners } from 'node:events'
 import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
 import { asError } from '../errors.ts'
@@ -24,6 +25,7 @@ export type Worker = ReturnType<typeof createWorker>
 export function createWorker({ db, listener, log, name, run, onClaim }: WorkerOptions) {
   const running = new Set<Promise<void>>()
   const drain = new AbortController()
+  setMaxListeners(0, drain.signal) // one per running build
   let timer: NodeJS.Timeout | undefined
   let reaperTimer: NodeJS.Timeout | undefined
   let claiming: Promise<void> | undefined

@@ -270,3 +270,27 @@ test(
     assert.equal(ended.status, 'cancelled')
   },
 )
+
+test(
+  'a worker that does not answer leaves the cancel recorded: 503 for now, 204 once it is taken back',
+  LIMIT,
+  async (t) => {
+    const api = await givenApi(t, { cancelDeadlineMs: 100 })
+    const { db } = api
+    await setSlots(db, 1)
+    const { id } = await givenBuild(db)
+    await claim(db)
+    const pending = await cancel(api, id)
+    assert.equal(pending.status, 503)
+    const { code, message } = await bodyOf(pending)
+    assert.equal(code, 'cancel_pending')
+    assert.match(
+      message,
+      /will be cancelled, but its worker has not stopped it within 0.1 s; ask again$/,
+    )
+    const expired = { lease_until: db.raw(`now() - interval '1 s'`) }
+    await db('builds').where({ id }).update(expired)
+    await reap({ db, log: silent })
+    assert.equal((await cancel(api, id)).status, 204)
+  },
+)

@@ -45,6 +45,7 @@ export interface TestApi extends TestHttp, TestDatabase {
 }
 
 export interface TestApiOptions {
+  cancelDeadlineMs?: number
   sseOptions?: SseOptions
   now?: () => number
   queuedMax?: number
@@ -74,6 +75,7 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
     queue,
     buildLog,
     registryName: () => 'registry.example',
+    ...(options.cancelDeadlineMs ? { cancelDeadlineMs: options.cancelDeadlineMs } : {}),
   })
   const objectsRoot = await mkdtemp(join(tmpdir(), 'hm-objects-'))
   t.after(() => rm(objectsRoot, { recursive: true, force: true }))
