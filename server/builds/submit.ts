@@ -8,6 +8,7 @@ import type { Db } from '../db/pool.ts'
 import { AppError, DOCKERFILE_REQUIRED, invalidRequest, notFound } from '../errors.ts'
 import type { ReceiveForm } from '../http/route.ts'
 import type { Objects, StagedObject } from '../objects/objects.ts'
+import type { Queue } from '../queue/queue.ts'
 import { stageUpload, type UploadedSource, type UploadLimits } from '../sources/upload.ts'
 import { appendEvents } from './event-store.ts'
 import { readFields, type SubmitFields } from './form.ts'
@@ -45,6 +46,7 @@ export interface HostedCommit {
 export interface SubmissionsOptions {
   db: Db
   store: BuildStore
+  queue: Queue
   objects: Objects
   findCommit(principal: Principal, wanted: WantedCommit): Promise<HostedCommit>
   limits?: UploadLimits
@@ -61,7 +63,7 @@ interface Prepared {
 export type Submissions = ReturnType<typeof createSubmissions>
 
 export function createSubmissions(options: SubmissionsOptions) {
-  const { db, store, objects, findCommit, limits } = options
+  const { db, store, queue, objects, findCommit, limits } = options
 
   /** Returns the id of the queued build, or of the one this request made before. */
   async function submit(
@@ -132,7 +134,7 @@ export function createSubmissions(options: SubmissionsOptions) {
         await lockQueue(trx, build.tenant)
         const before = repeatable && (await repeatedBuild(trx, repeatable))
         if (before) return before
-        const { id } = await store.insert(trx, build)
+        const { id } = (await queue.enqueue(build, trx)).build
         const lines = warnings.map((text) => ({ type: 'log' as const, line: `warning: ${text}` }))
         if (lines.length > 0) await appendEvents(trx, id, lines)
         if (repeatable) await rememberBuild(trx, repeatable, id)

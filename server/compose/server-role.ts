@@ -100,6 +100,7 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
       submissions: createSubmissions({
         db,
         store,
+        queue,
         objects,
         findCommit: createFindCommit({ apps, repositories, git, objects }),
       }),

@@ -97,6 +97,28 @@ test('enqueue in a transaction that fails leaves no phantom', LIMIT, async (t) =
   assert.equal((await queue.enqueue(newBuild('builda'))).position, 1)
 })
 
+test(
+  'a tenant’s full queue takes no more, leaves no phantom, and still knows what it has',
+  LIMIT,
+  async (t) => {
+    const { db, listener } = await givenDatabase(t)
+    const store = createBuildStore({ db, queuedMax: 2 })
+    const queue = createQueue({ db, store, buildLog: createBuildLog({ db, listener }) })
+    const all = await Promise.allSettled(
+      ['builda', 'buildb', 'buildc', 'buildd'].map((id) => queue.enqueue(newBuild(id))),
+    )
+    const refused = all.flatMap((one) => (one.status === 'rejected' ? [one.reason.code] : []))
+    assert.deepEqual(refused, ['queue_full', 'queue_full'])
+    const [kept, ...more] = await db('builds').orderBy('created_at')
+    assert.equal(more.length, 1)
+    assert.deepEqual(await queue.counts(), { active: 0, pending: 2, length: 2 })
+    assert.equal((await queue.enqueue(newBuild(kept.id))).position, 1)
+    assert.equal((await queue.enqueue(newBuild('othera', { tenant: 'other' }))).position, 3)
+    await queue.cancel(kept.id)
+    assert.equal((await queue.enqueue(newBuild('builde'))).position, 3)
+  },
+)
+
 test('position, isActive and the counts follow a build through its life', LIMIT, async (t) => {
   const { db, queue, claim } = await givenQueue(t)
   await setSlots(db, 1)

@@ -83,6 +83,7 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
   const submissions = createSubmissions({
     db,
     store,
+    queue,
     objects,
     findCommit: options.findCommit ?? (() => Promise.reject(notFound('app'))),
     ...(options.uploadLimits ? { limits: options.uploadLimits } : {}),

@@ -141,7 +141,7 @@ export async function givenGitServer(
   const authenticate = createAuthenticate({ tokens })
   const builds = createBuilds({ db, store, queue, buildLog, registryName: () => REGISTRY })
   const findCommit = createFindCommit({ apps, repositories, git, objects })
-  const submissions = createSubmissions({ db, store, objects, findCommit })
+  const submissions = createSubmissions({ db, store, queue, objects, findCommit })
   const http = createHttp({
     log,
     git: createGitHttp({
