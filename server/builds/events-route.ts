@@ -29,6 +29,11 @@ export function eventsRoute({ builds, sseOptions }: BuildRoutesOptions, id: stri
           'Stay until the build ends: a status comes first, the terminal status last. Without it: the log, then the end.',
       }),
     }),
+    headers: z.object({
+      'Last-Event-ID': z.string().optional().meta({
+        description: 'Number of the last event the reader has: it goes on behind it.',
+      }),
+    }),
     replies: {
       200: {
         description: 'Numbered events; with `Accept: text/plain` and without follow the plain log',

@@ -2,12 +2,12 @@
 import { z } from 'zod'
 import { AppName } from '../apps/schema.ts'
 import { invalidRequest } from '../errors.ts'
-import { etagHeaders, fresh, NOT_MODIFIED } from '../http/etag.ts'
+import { etagHeaders, fresh, IF_NONE_MATCH, NOT_MODIFIED } from '../http/etag.ts'
 import { InstantText } from '../http/query.ts'
 import { json, route } from '../http/route.ts'
-import { PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX } from '../limits.ts'
+import { BUILD_TAGS_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX } from '../limits.ts'
 import type { BuildRoutesOptions } from './routes.ts'
-import { Build, BuildId, BuildStatus, BuildTags } from './schema.ts'
+import { Build, BuildId, BuildStatus } from './schema.ts'
 
 const ListBuilds = z.strictObject({
   app: AppName.optional(),
@@ -15,10 +15,16 @@ const ListBuilds = z.strictObject({
   tenant: z.string().max(64).optional().meta({
     description: "Another tenant's builds; needs `build:admin`.",
   }),
-  tags: BuildTags.optional().meta({
-    description: 'Builds that have all of them: `?tags[team]=web&tags[env]=prod`.',
-    param: { style: 'deepObject', explode: true },
-  }),
+  tags: z
+    .record(z.string().min(1).max(128), z.string().max(256))
+    .refine((tags) => Object.keys(tags).length <= BUILD_TAGS_MAX, {
+      error: `at most ${BUILD_TAGS_MAX} tags`,
+    })
+    .optional()
+    .meta({
+      description: 'Builds that have all of them: `?tags[team]=web&tags[env]=prod`.',
+      param: { style: 'deepObject', explode: true },
+    }),
   created_after: InstantText.optional().meta({ description: 'Created then or later.' }),
   created_before: InstantText.optional().meta({ description: 'Created earlier than then.' }),
   limit: z.coerce.number().int().min(1).max(PAGE_ROWS_MAX).default(PAGE_ROWS_DEFAULT),
@@ -35,6 +41,7 @@ export function listRoute({ builds, publicUrl }: BuildRoutesOptions) {
     summary: "The tenant's builds, newest first",
     permission: 'build:read',
     query: ListBuilds,
+    headers: IF_NONE_MATCH,
     replies: {
       200: {
         ...json('One page', z.array(Build)),

@@ -1,6 +1,6 @@
 // /builds: parse, call the service, show.
 import { z } from 'zod'
-import { etagHeaders, fresh, NOT_MODIFIED } from '../http/etag.ts'
+import { etagHeaders, fresh, IF_NONE_MATCH, NOT_MODIFIED } from '../http/etag.ts'
 import { durationText } from '../http/query.ts'
 import { json, route } from '../http/route.ts'
 import type { SseOptions } from '../http/sse.ts'
@@ -48,6 +48,7 @@ function getRoute({ builds }: BuildRoutesOptions) {
         description: 'With `wait`: the status you know. Another one is answered at once.',
       }),
     }),
+    headers: IF_NONE_MATCH,
     replies: { 200: { ...json('The build', Build), headers: etagHeaders() }, 304: NOT_MODIFIED },
     async handle({ principal, params: { id }, query: { wait, status }, header, signal }) {
       const build =
@@ -68,6 +69,7 @@ function stepsRoute({ builds }: BuildRoutesOptions) {
     summary: "The steps of a build's latest attempt, each with its latest state",
     permission: 'build:read',
     params,
+    headers: IF_NONE_MATCH,
     replies: {
       200: { ...json('In order', z.array(BuildStep)), headers: etagHeaders() },
       304: NOT_MODIFIED,

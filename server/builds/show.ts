@@ -1,5 +1,6 @@
 // A row as the API shows it: seed 000's fields and ours; what is not known is absent.
-import type { Build, Phases, StepsSummary } from './schema.ts'
+import { between, phasesOf } from './phases.ts'
+import type { Build, StepsSummary } from './schema.ts'
 import type { BuildRow } from './store.ts'
 
 /** What is not in the row itself. */
@@ -37,20 +38,4 @@ export function toPublic(row: BuildRow, registryName: string, shown: Shown = {})
     created_at: row.createdAt.toISOString(),
     ...Object.fromEntries(present),
   }
-}
-
-function phasesOf(row: BuildRow): Phases | undefined {
-  const built = row.pushingAt ?? row.completedAt
-  const phases = {
-    queue_ms: between(row.createdAt, row.claimedAt),
-    vm_ms: between(row.claimedAt, row.helloAt),
-    build_ms: row.helloAt ? between(row.helloAt, built) : undefined,
-    push_ms: between(row.pushingAt, row.resultAt),
-  }
-  const present = Object.entries(phases).filter(([, value]) => value !== undefined)
-  return present.length > 0 ? Object.fromEntries(present) : undefined
-}
-
-function between(from: Date | undefined, to: Date | undefined): number | undefined {
-  return from && to ? Math.max(0, to.getTime() - from.getTime()) : undefined
 }

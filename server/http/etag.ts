@@ -7,6 +7,13 @@ const CACHE_CONTROL = 'private, no-cache'
 
 export const NOT_MODIFIED = { description: 'As the reader has it: If-None-Match names its ETag' }
 
+/** Documents what fresh() is given. */
+export const IF_NONE_MATCH = z.object({
+  'If-None-Match': z.string().optional().meta({
+    description: 'An ETag the reader has; 304 says that it is still right.',
+  }),
+})
+
 /** Documents the header, beside others a reply has. */
 export function etagHeaders(others: Record<string, z.ZodType> = {}) {
   return z.object({

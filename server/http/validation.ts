@@ -21,12 +21,17 @@ export function validate<T>(
 
 // PostgreSQL holds neither NUL nor half a surrogate pair, and no command line or environment does.
 function refuseUnstorable(value: unknown, where: string, path: readonly string[]): void {
-  if (typeof value === 'string' && /[\u0000\p{Surrogate}]/u.test(value)) {
+  if (typeof value === 'string' && UNSTORABLE.test(value)) {
     throw invalidRequest(`${where} ${path.join('.')}: holds a NUL or half a character`)
   }
   if (typeof value !== 'object' || value === null) return
-  for (const [key, inner] of Object.entries(value)) refuseUnstorable(inner, where, [...path, key])
+  for (const [key, inner] of Object.entries(value)) {
+    refuseUnstorable(key, where, [...path, JSON.stringify(key)])
+    refuseUnstorable(inner, where, [...path, key])
+  }
 }
+
+const UNSTORABLE = /[\u0000\p{Surrogate}]/u
 
 interface Source {
   where: string

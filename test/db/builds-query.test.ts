@@ -224,7 +224,9 @@ test('weakness 10: an error is valid JSON whatever the caller put into it', asyn
   const nasty = `"quotes" \\ {"a":1} \n\r\t\u0007 \u2028 ü🦊 %s`
   const replies = await Promise.all([
     call(`/builds?${new URLSearchParams({ app: nasty })}`),
-    call(`/builds?${new URLSearchParams({ [`tags[${nasty.replace(']', '')}]`]: nasty })}`),
+    call(
+      `/builds?${new URLSearchParams({ [`tags[${nasty.replace(']', '')}]`]: nasty.repeat(9) })}`,
+    ),
     call(`/builds?${new URLSearchParams({ [nasty]: nasty })}`),
     call(`/nowhere/${encodeURIComponent(nasty)}`),
     call('/builds/x/events', { headers: { 'last-event-id': '"\\' } }),

@@ -15,10 +15,12 @@ const cancelled = (db: Db, id: string) =>
   transition(db, { id, from: ['queued'], to: 'cancelled', set: endColumns(db) })
 
 test('a wait answers when the status changes, to everybody who waits', LIMIT, async (t) => {
-  const { call, db } = await givenApi(t)
+  const { call, db, buildLog } = await givenApi(t)
   const { id } = await givenBuild(db)
-  const waiting = Array.from({ length: 20 }, () => call(`/builds/${id}?wait=60s`))
-  await sleep(200)
+  const first = call(`/builds/${id}?wait=60s`)
+  while (buildLog.followed() === 0) await sleep(10)
+  const others = Array.from({ length: 20 }, () => call(`/builds/${id}?wait=60s&status=queued`))
+  const waiting = [first, ...others]
   await appendEvents(db, id, [{ type: 'log', line: 'a line is no change of status' }])
   await transition(db, { id, from: ['queued'], to: 'building' })
   for (const reply of await Promise.all(waiting)) {
