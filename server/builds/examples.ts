@@ -19,10 +19,20 @@ export const BUILD_EXAMPLE = {
   builder_instance_id: `${ID}-1`,
   attempt: 1,
   phases: { queue_ms: 12, vm_ms: 8013, build_ms: 14402, push_ms: 1608 },
+  steps: { total: 6, cached: 1, done: 5, failed: 0, running: 0 },
   created_at: '2026-05-04T12:00:00.000Z',
   started_at: '2026-05-04T12:00:00.012Z',
   completed_at: '2026-05-04T12:00:24.900Z',
   duration_ms: 24_888,
+}
+
+export const STEP_EXAMPLE = {
+  n: 4,
+  name: '[2/4] RUN make',
+  state: 'done',
+  started_at: '2026-05-04T12:00:11.000Z',
+  completed_at: '2026-05-04T12:00:12.900Z',
+  duration_ms: 1900,
 }
 
 export const EVENT_EXAMPLES = [

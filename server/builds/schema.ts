@@ -11,7 +11,7 @@ import {
   BUILD_TAGS_MAX,
   BUILD_TIMEOUT_SECONDS_MAX,
 } from '../limits.ts'
-import { BUILD_EXAMPLE } from './examples.ts'
+import { BUILD_EXAMPLE, STEP_EXAMPLE } from './examples.ts'
 
 export const BuildStatus = z
   .enum(['queued', 'building', 'pushing', 'ready', 'failed', 'cancelled'])
@@ -192,7 +192,7 @@ export const BuildStep = z
     duration_ms: z.number().optional(),
     error: z.string().optional(),
   })
-  .meta({ id: 'BuildStep' })
+  .meta({ examples: [STEP_EXAMPLE] })
 export type BuildStep = z.infer<typeof BuildStep>
 
 export const StepsSummary = z

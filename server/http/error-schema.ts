@@ -29,6 +29,8 @@ export const ERROR_MESSAGES: Record<ErrorCode, string> = {
   queue_full: '1000 builds of acme wait already; the limit is 1000. Try again later.',
   internal_error: "internal error; the server's log has it as request 3f6c…",
   runner_unusable: 'no runner can be used here: /dev/kvm does not boot a guest',
+  cancel_pending:
+    'build v8xx8ycar6vvro8uxr9b7e9e will be cancelled, but its worker has not stopped it within 45 s; ask again',
   disk_full: 'the disk of the server is full',
   database_unavailable: 'the database cannot be reached; try again in a moment',
   registry_unavailable: 'the registry does not answer; try again in a moment',

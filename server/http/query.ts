@@ -15,7 +15,7 @@ export function durationText(maxMs: number) {
     .regex(/^\d{1,9}(ms|s|m)$/, { error: message, abort: true })
     .transform((text) => Number.parseInt(text, 10) * UNIT_MS[text.replace(/^\d+/, '') as Unit])
     .refine((ms) => ms <= maxMs, { error: message })
-    .meta({ override: { type: 'string', pattern: '^\\d{1,9}(ms|s|m)$', example: '30s' } })
+    .meta({ override: { type: 'string', pattern: '^\\d{1,9}(ms|s|m)$', examples: ['30s'] } })
 }
 
 const UNIT_MS = { ms: 1, s: 1000, m: 60_000 }

@@ -8,6 +8,7 @@ import { endColumns, transition, watchTransitions } from '../../server/builds/tr
 import type { Db } from '../../server/db/pool.ts'
 import { claimNext } from '../../server/queue/claim.ts'
 import { createLease } from '../../server/queue/lease.ts'
+import { createQueue } from '../../server/queue/queue.ts'
 import { reap } from '../../server/queue/reaper.ts'
 import { setSlots } from '../../server/queue/slots.ts'
 import { createWorker } from '../../server/queue/worker.ts'
@@ -138,16 +139,23 @@ test('two processes that cancel one build count it once between them', async (t)
   t.after(() => others.stop())
   const { db, listener } = api
   const otherDb = watchTransitions(db, others.build.moved)
+  const store = createBuildStore({ db: otherDb })
+  const buildLog = createBuildLog({ db: otherDb, listener })
   const other = createBuilds({
     db: otherDb,
-    store: createBuildStore({ db: otherDb }),
-    buildLog: createBuildLog({ db: otherDb, listener }),
+    store,
+    queue: createQueue({ db: otherDb, store, buildLog }),
+    buildLog,
     registryName: () => 'registry.example',
   })
   const admin = { user: 'ops', tenant: 'acme', admin: true, permissions: undefined, jti: '1' }
   for (let i = 0; i < 10; i += 1) {
     const { id } = await givenBuild(db)
-    await Promise.all([api.call(`/builds/${id}`, { method: 'DELETE' }), other.cancel(admin, id)])
+    const { signal } = new AbortController()
+    await Promise.all([
+      api.call(`/builds/${id}`, { method: 'DELETE' }),
+      other.cancel(admin, id, signal),
+    ])
   }
   const counts = [await scrape(api), await others.prometheus()].map(
     (text) => sampleOf(text, 'hypeman_builds_total', { status: 'cancelled', origin: 'api' }) ?? 0,

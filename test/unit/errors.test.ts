@@ -69,7 +69,10 @@ test('weakness 35: the README has the table of errors as the code has it', () =>
 test('weakness 35: the README names every path, and the limits as they are', () => {
   // Only the rows are looked at; nothing of theirs is called.
   const routes = createRoutes({} as RoutesOptions)
-  for (const { path } of routes) assert.ok(readme.includes(path), path)
+  for (const { path } of routes) {
+    if (path.startsWith('/docs/')) continue // what the page is made of
+    assert.ok(readme.includes(path), path)
+  }
   for (const fact of [
     `\`limit\` (${PAGE_ROWS_DEFAULT}, at most ${PAGE_ROWS_MAX})`,
     `(at most \`${LONG_POLL_MS_MAX / 1000}s\`)`,
