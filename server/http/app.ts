@@ -15,6 +15,7 @@ import { createReadJson, type JsonBodyOptions } from './json-body.ts'
 import { mount, unmatched } from './mount.ts'
 import { createReadForm, type FormLimits } from './multipart.ts'
 import type { Route } from './route.ts'
+import { withSoundTarget } from './target.ts'
 
 export interface HttpOptions {
   log: Log
@@ -68,7 +69,7 @@ export function createHttp(options: HttpOptions): Http {
   // A push may take as long as it takes; only headers have a deadline here, JSON bodies and forms have their own.
   const server = createServer(
     { requestTimeout: 0, headersTimeout: HTTP_HEADERS_DEADLINE_MS },
-    koa.callback(),
+    withSoundTarget(koa.callback()),
   )
   let stopped: Promise<void> | undefined
   return {
