@@ -36,6 +36,7 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
   const egress = createEgressProxy({
     allowAddresses: config.egressAllowAddresses,
     log: log.child({ mod: 'egress' }),
+    onConnection: core.metrics.build.egress,
   })
   core.releasers.add('egress', () => egress.close())
   const guestRegistry = createServer({ requestTimeout: 0 })

@@ -23,7 +23,11 @@ export interface EgressProxyOptions {
   ownAddresses?: DialOptions['ownAddresses']
   connectionsMax?: number
   idleMaxMs?: number
+  /** Told of each connection a build asked for. */
+  onConnection?: (outcome: EgressOutcome) => void
 }
+
+export type EgressOutcome = 'connected' | 'refused' | 'failed'
 
 export interface EgressProxy {
   /** Serves one connection of a guest, and owns it from here on. */
@@ -33,7 +37,7 @@ export interface EgressProxy {
 }
 
 export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
-  const { allowAddresses, log, ownAddresses } = options
+  const { allowAddresses, log, ownAddresses, onConnection } = options
   const resolve = options.resolve ?? createResolve()
   const idleMaxMs = options.idleMaxMs ?? EGRESS_IDLE_MAX_MS
   const connectionsMax = options.connectionsMax ?? EGRESS_CONNECTIONS_MAX
@@ -48,6 +52,7 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
   const dial: Dial = async (host, port) => {
     const dialled = await dialAny(host, port)
     log.info({ host, port, address: dialled.address }, 'egress')
+    onConnection?.('connected')
     dialled.socket.setTimeout(idleMaxMs, () => dialled.socket.destroy())
     return dialled
   }
@@ -92,6 +97,7 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
     const refusal = explain(error)
     const { status, message } = refusal
     log.info({ host: target?.host, port: target?.port, status, why: message.trim() }, 'no egress')
+    onConnection?.(error instanceof EgressRefused ? 'refused' : 'failed')
     return refusal
   }
 

@@ -4,6 +4,7 @@ import type { Meter } from '@opentelemetry/api'
 import { phasesOf } from '../builds/phases.ts'
 import { FailureClass, TERMINAL } from '../builds/schema.ts'
 import type { BuildRow } from '../builds/store.ts'
+import type { EgressOutcome } from '../egress/proxy.ts'
 
 const SECONDS = { unit: 's' }
 const BUILD_BUCKETS = [
@@ -54,6 +55,9 @@ export function createBuildMetrics(meter: Meter) {
     description: 'Followers of build events connected to this process',
   })
 
+  const egress = meter.createCounter('hypeman_egress_connections_total', {
+    description: 'Connections that builds asked for, by what became of them',
+  })
   const addEnd = (n: number, status: string, failureClass: string, origin: string) =>
     total.add(n, { status, failure_class: failureClass, origin })
   // A counter that is there before its first event has a rate from its first event on.
@@ -85,6 +89,8 @@ export function createBuildMetrics(meter: Meter) {
     booted(runner: string, ms: number): void {
       boot.record(seconds(ms), { runner })
     },
+
+    egress: (outcome: EgressOutcome) => egress.add(1, { outcome }),
 
     /** Reading of a live log; see builds/log.ts. */
     follow: {

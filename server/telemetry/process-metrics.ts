@@ -42,10 +42,13 @@ export function observeProcess(meter: Meter): () => void {
 function observeEventLoop(meter: Meter): () => void {
   const delay = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS })
   delay.enable()
+  // The time between two looks is measured, of which the resolution is meant to pass.
+  const lagSeconds = (nanoseconds: number) =>
+    Math.max(0, nanoseconds * NANO - DELAY_RESOLUTION_MS / 1000)
   // A window of its own, so that two readers do not empty it for each other.
   const read = () =>
     Object.entries(QUANTILES).map(
-      ([quantile, percent]) => [quantile, delay.percentile(percent) * NANO] as const,
+      ([quantile, percent]) => [quantile, lagSeconds(delay.percentile(percent))] as const,
     )
   let shown: ReturnType<typeof read> = []
   const timer = setInterval(() => {

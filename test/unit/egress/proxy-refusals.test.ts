@@ -162,3 +162,16 @@ test('close() ends every connection on both sides', async (t) => {
   assert.equal(ended.length, 1)
   await Promise.all(ended)
 })
+
+test('each connection asked for is told with what became of it', async (t) => {
+  const port = await listen(
+    t,
+    http.createServer((_req, res) => void res.end('here')),
+  )
+  const outcomes: string[] = []
+  const proxy = await givenProxy(t, { onConnection: (outcome) => outcomes.push(outcome) })
+  await get(proxy.port, `http://127.0.0.1:${port}/`)
+  await get(proxy.port, 'http://10.0.0.1/')
+  await get(proxy.port, 'http://127.0.0.1:1/')
+  assert.deepEqual(outcomes, ['connected', 'refused', 'failed'])
+})
