@@ -19,7 +19,7 @@ import { createProgress, type Progress } from './progress.ts'
 import type { AgentMessage, BuildConfig, BuildResult } from './protocol.ts'
 import { provenanceOf } from './provenance.ts'
 import { removeSecrets, takeSecrets } from './secrets.ts'
-import { unpackSource } from './source.ts'
+import { type SourceInput, unpackSource } from './source.ts'
 
 /** The sentence of seed 000 (ErrDockerfileRequired), as the server says it too. */
 const DOCKERFILE_REQUIRED =
@@ -27,7 +27,7 @@ const DOCKERFILE_REQUIRED =
 
 export interface BuildOptions {
   config: BuildConfig
-  sourceDevice: string
+  source: SourceInput
   /** Private folder on tmpfs. */
   runFolder: string
   memory: StepsMemory
@@ -133,13 +133,13 @@ class PrepareFailure extends Error {
 }
 
 async function prepare(
-  { config, sourceDevice, runFolder, channel, signal }: BuildOptions,
+  { config, source, runFolder, channel, signal }: BuildOptions,
   daemon: Buildkitd,
   emit: (message: AgentMessage) => void,
 ): Promise<PreparedPaths> {
   writeCredentials(config, `${runFolder}/docker`)
   const unpacked = unpackSource({
-    device: sourceDevice,
+    input: source,
     folder: config.source_path,
     warn: (log) => emit({ type: 'log', log }),
   }).then(

@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { BASE_ENV, setOomScore, stopChild } from './children.ts'
+import { environment } from './environment.ts'
 import {
   BUILDKITD_LOG_LINES_MAX,
   BUILDKITD_POLL_MS,
@@ -39,7 +40,8 @@ export function startBuildkitd({ config, runFolder, cpus }: BuildkitdOptions): B
   mkdirSync(runFolder, { recursive: true, mode: 0o700 })
   const socket = `${runFolder}/buildkitd.sock`
   const toml = `${runFolder}/buildkitd.toml`
-  writeFileSync(toml, buildkitdToml(config, { socket, cpus }), { mode: 0o600 })
+  const rootless = !environment.ownKernel
+  writeFileSync(toml, buildkitdToml(config, { socket, cpus, rootless }), { mode: 0o600 })
   const child = spawn('buildkitd', ['--config', toml], {
     env: { ...BASE_ENV, ...logLimits(), ...proxyEnv(config) },
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -81,7 +83,7 @@ export async function buildkitVersion(): Promise<string> {
 /** The registry's public name is a mirror of its tunnel, so a FROM of it works and stays inside. */
 export function buildkitdToml(
   config: BuildConfig,
-  { socket, cpus }: { socket: string; cpus: number },
+  { socket, cpus, rootless }: { socket: string; cpus: number; rootless: boolean },
 ): string {
   const { registry_url: tunnel, registry_public_name: name } = config
   const mirror = name === tunnel ? '' : `[registry.${quote(name)}]\nmirrors = [${quote(tunnel)}]\n`
@@ -92,6 +94,7 @@ address = [${quote(`unix://${socket}`)}]
 enabled = false
 [worker.oci]
 enabled = true
+rootless = ${rootless}
 snapshotter = "overlayfs"
 networkMode = "host"
 gc = false

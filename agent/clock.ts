@@ -1,7 +1,10 @@
-// Seconds since the guest's kernel started, for the console: the same clock as the kernel's own lines.
+// Seconds since the guest's kernel started, for the console: the same clock as the kernel's own lines. Without
+// a kernel of its own: since the agent started.
 import { readFileSync } from 'node:fs'
+import { environment } from './environment.ts'
 
 export function uptimeMs(): number {
+  if (!environment.ownKernel) return Math.round(process.uptime() * 1000)
   try {
     return Math.round(Number.parseFloat(readFileSync('/proc/uptime', 'utf8')) * 1000)
   } catch {

@@ -34,7 +34,9 @@ export function readConfigDevice(device: string): string {
 /** Makes /config/build.json, on tmpfs, readable by root alone; then nothing can write there any more. */
 export function publishConfig(folder: string, text: string): void {
   writeFileSync(`${folder}/build.json`, text, { mode: 0o400 })
-  const done = spawnSync('busybox', ['mount', '-o', 'remount,ro', folder], { encoding: 'utf8' })
+  const done = spawnSync('busybox', ['mount', '-o', 'remount,bind,ro', folder], {
+    encoding: 'utf8',
+  })
   if (done.status !== 0) throw new Error(`cannot make ${folder} read-only: ${done.stderr}`)
 }
 

@@ -1,6 +1,6 @@
-// How the guest reaches a service of its host, as an address of socat (Node cannot open AF_VSOCK).
-const HOST_CID = 2
+// How a service of the host is reached, as an address of socat (Node cannot open AF_VSOCK).
+import { environment } from './environment.ts'
 
 export function hostAddress(port: number): string {
-  return `VSOCK-CONNECT:${HOST_CID}:${port}`
+  return environment.hostAddress(port)
 }

@@ -6,6 +6,7 @@ import { type Channel, openChannel } from './channel.ts'
 import { setOomScore } from './children.ts'
 import { note, uptimeMs } from './clock.ts'
 import { parseConfig, publishConfig, readConfigDevice } from './config.ts'
+import { environment } from './environment.ts'
 import { HEARTBEAT_MS } from './limits.ts'
 import { limitSteps } from './memory.ts'
 import {
@@ -19,8 +20,6 @@ import { openTunnels } from './tunnels.ts'
 
 const RUN_FOLDER = '/run/hypeman'
 const CONFIG_FOLDER = '/config'
-const SOURCE_DEVICE = '/dev/vdc'
-const CONFIG_DEVICE = '/dev/vdd'
 /** Never killed for memory. */
 const OOM_SCORE = -1000
 
@@ -51,7 +50,7 @@ async function main(): Promise<void> {
 
 function loadConfig(): BuildConfig | Error {
   try {
-    const text = readConfigDevice(CONFIG_DEVICE)
+    const text = readConfigDevice(environment.config)
     const config = parseConfig(text)
     publishConfig(CONFIG_FOLDER, text)
     return config
@@ -69,7 +68,7 @@ async function serve(channel: Channel, config: BuildConfig, signal: AbortSignal)
   const tunnels = openTunnels(ports)
   const { result, stop } = await runBuild({
     config,
-    sourceDevice: SOURCE_DEVICE,
+    source: environment.source,
     runFolder: RUN_FOLDER,
     memory: limitSteps(),
     channel,

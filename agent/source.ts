@@ -1,6 +1,6 @@
-// Unpacks the source from its raw device into /src. Links that are absolute or lead out of the source are
+// Unpacks the source from its raw device or open file into /src. Links that are absolute or lead out of the source are
 // left out with a warning: a repository that holds one should still build.
-import { createReadStream } from 'node:fs'
+import { createReadStream, type ReadStream } from 'node:fs'
 import { isAbsolute, resolve, sep } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import tar, { type ExtractOptions } from 'tar-fs'
@@ -8,8 +8,10 @@ import { WARNINGS_MAX } from './limits.ts'
 
 const READ_BYTES = 1024 * 1024
 
+export type SourceInput = { device: string } | { fd: number }
+
 export interface SourceOptions {
-  device: string
+  input: SourceInput
   folder: string
   warn(line: string): void
 }
@@ -26,7 +28,7 @@ interface ExtractOptionsMore extends ExtractOptions {
   validateSymlinks: boolean
 }
 
-export async function unpackSource({ device, folder, warn }: SourceOptions): Promise<void> {
+export async function unpackSource({ input, folder, warn }: SourceOptions): Promise<void> {
   const root = resolve(folder)
   let skipped = 0
   const leaveOut = (reason: string) => {
@@ -44,11 +46,16 @@ export async function unpackSource({ device, folder, warn }: SourceOptions): Pro
       return reason !== undefined
     },
   }
-  const read = createReadStream(device, { highWaterMark: READ_BYTES })
+  const read = openInput(input)
   await pipeline(read, tar.extract(root, options))
   if (skipped > WARNINGS_MAX) {
     warn(`warning: ${skipped - WARNINGS_MAX} more entries left out of the source`)
   }
+}
+
+function openInput(input: SourceInput): ReadStream {
+  if ('device' in input) return createReadStream(input.device, { highWaterMark: READ_BYTES })
+  return createReadStream('', { fd: input.fd, highWaterMark: READ_BYTES })
 }
 
 /** What is wrong with this entry, or undefined when it may be unpacked. */

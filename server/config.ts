@@ -28,6 +28,8 @@ const secretsKey = z.string().transform((text, context) => {
   return z.NEVER
 })
 
+const RUNNERS = ['auto', 'qemu', 'bubblewrap'] as const
+
 const Environment = z.object({
   HOST: z.string().min(1).default('127.0.0.1'),
   PORT: wholeNumber(0, 65_535).default(8083),
@@ -45,7 +47,9 @@ const Environment = z.object({
   REGISTRY_URL: httpUrl.optional(),
   REGISTRY_USERNAME: z.string().optional(),
   REGISTRY_PASSWORD: z.string().optional(),
-  RUNNER: z.enum(['auto', 'qemu'], { error: 'must be auto or qemu' }).default('auto'),
+  RUNNER: z
+    .enum(RUNNERS, { error: `must be ${RUNNERS.slice(0, -1).join(', ')} or ${RUNNERS.at(-1)}` })
+    .default('auto'),
   LOG_LEVEL: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'], {
       error: 'must be debug, info, warn, error or silent',
@@ -83,7 +87,8 @@ export interface Config {
   registryUrl: string | undefined
   registryUsername: string | undefined
   registryPassword: string | undefined
-  runner: 'auto' | 'qemu'
+  /** `auto` never means bubblewrap: its boundary is weaker, so it must be asked for. */
+  runner: (typeof RUNNERS)[number]
   logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
   /** Addresses egress may reach although they are private: a stand-in mirror on the host, say. */
   egressAllowAddresses: string[]

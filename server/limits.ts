@@ -161,5 +161,13 @@ export const POD_KILL_DEADLINE_MS = 10_000
 export const POD_OVERHEAD_MB = 768
 /** Threads of QEMU (vCPUs, disk workers) and of the vsock device. */
 export const POD_TASKS_MAX = 256
+
+// Pods (bubblewrap)
+export const SANDBOX_TASKS_MAX = 4_096
+export const SANDBOX_OPEN_FILES_MAX = 65_536
+export const SANDBOX_START_DEADLINE_MS = 20_000
+export const SANDBOX_TRIAL_DEADLINE_MS = 20_000
+export const AGENT_DOOR_POLL_MS = 20
+
 /** bind() and connect() cut longer paths of unix sockets. */
 export const SOCKET_PATH_BYTES_MAX = 107

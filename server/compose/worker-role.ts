@@ -1,37 +1,20 @@
 // The worker role: claims builds and runs them. It meets the server role only in Postgres and the objects.
 import { createServer } from 'node:http'
-import { builderDisk } from '../disks/builder-disk.ts'
 import { createEgressProxy } from '../egress/proxy.ts'
 import { createPipeline } from '../pipeline/pipeline.ts'
 import { createWorker } from '../queue/worker.ts'
 import { createGrants } from '../registry/grants.ts'
 import { createRegistryProxy } from '../registry/proxy.ts'
-import { createQemuRunner } from '../runners/qemu.ts'
-import { selectRunner } from '../runners/select.ts'
 import { createAppSecrets } from '../secrets/app-secrets.ts'
 import { createFileSecrets } from '../secrets/file-secrets.ts'
 import { firstOf, noSecrets, type SecretProvider } from '../secrets/provider.ts'
 import { createSecretStore } from '../secrets/store.ts'
-import { createCache } from '../setup/cache.ts'
-import { probeMicroVm } from '../setup/microvm-probe.ts'
-import { reachable } from '../setup/reachable.ts'
 import type { Core } from './core.ts'
+import { startRunner } from './runner.ts'
 
 export async function startWorkerRole(core: Core, { workerName }: { workerName: string }) {
-  const { config, db, listener, log, paths, parts, users, objects } = core
-  const qemu = createQemuRunner({
-    parts,
-    users,
-    runDir: paths.podRun,
-    dataDir: paths.dataDir,
-    builderDisk: await builderDiskOf(core),
-    log: log.child({ mod: 'qemu' }),
-    probe: () => probeMicroVm({ parts, user: users.vm }),
-  })
-  core.releasers.add('runner', () => qemu.close())
-  const swept = await qemu.sweep()
-  if (swept.length > 0) log.warn({ pods: swept }, 'ended pods of a dead server')
-  const runner = await selectRunner(config.runner, [qemu])
+  const { config, db, listener, log, objects } = core
+  const runner = await startRunner(core)
 
   const egress = createEgressProxy({
     allowAddresses: config.egressAllowAddresses,
@@ -82,12 +65,4 @@ function secretsOf({ config, db, secretCipher: cipher }: Core): SecretProvider {
   const folder = config.buildSecretsDir
   const files = folder === undefined ? noSecrets : createFileSecrets({ folder })
   return firstOf([createAppSecrets({ store: createSecretStore({ db }), cipher }), files])
-}
-
-/** The generic builder's disk, or that of BUILDER_IMAGE. */
-async function builderDiskOf({ config, parts }: Core): Promise<string> {
-  if (config.builderImage === undefined) return parts.builder.disk
-  const cache = createCache(parts.cacheDir)
-  const { disk, digest } = await builderDisk({ image: config.builderImage, cache, tools: parts })
-  return reachable(disk, `builder-${digest.slice(7, 23)}`)
 }

@@ -182,7 +182,9 @@ export function createPipeline(options: PipelineOptions) {
             const ms = Date.now() - started
             options.onBoot?.(options.runner.name, ms)
             const seconds = (ms / 1000).toFixed(1)
-            const line = `Builder VM ready in ${seconds} s (${options.runner.name}, ${pod.detail})`
+            const { name, boundary } = options.runner
+            const what = boundary === 'machine' ? 'VM' : 'sandbox'
+            const line = `Builder ${what} ready in ${seconds} s (${name}, ${pod.detail})`
             await writer.write({ type: 'log', line })
           },
           onPushing: async () => {

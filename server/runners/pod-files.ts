@@ -16,6 +16,9 @@ export interface PodPaths {
   sockets: string
   vhostSocket: string
   guestSocket: string
+  /** Where a sandbox on the host's kernel has its mounts, seen by nobody else. */
+  root: string
+  state: string
   /** Disks for the moment before they are unlinked; the server's own. */
   disks: string
 }
@@ -29,6 +32,8 @@ export function podPaths(runDir: string, dataDir: string, id: string): PodPaths 
     sockets,
     vhostSocket: join(sockets, 'vhost'),
     guestSocket: join(sockets, 'vm'),
+    root: join(folder, 'root'),
+    state: join(folder, 'state'),
     disks: join(dataDir, 'pods', id),
   }
 }

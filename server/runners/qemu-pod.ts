@@ -3,11 +3,9 @@
 import { access } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AGENT_PORT, LISTENING_NOTE } from '../../agent/protocol.ts'
-import { asError } from '../errors.ts'
 import { joinSignals } from '../join-signals.ts'
 import {
   CONSOLE_RING_BYTES_MAX,
-  POD_KILL_DEADLINE_MS,
   POD_OVERHEAD_MB,
   POD_TASKS_MAX,
   VSOCK_DEVICE_DEADLINE_MS,
@@ -24,11 +22,11 @@ import {
   makePodFolders,
   openPodDisks,
   type PodPaths,
-  removePodFolders,
   servicePath,
 } from './pod-files.ts'
 import { describeProcess, type PodRecord, writeRecord } from './pod-record.ts'
 import { type Accel, qemuArgs, vsockDeviceArgs } from './qemu-args.ts'
+import { endChild, releasePod } from './release.ts'
 import type { Pod, PodExit, PodSpec } from './runner.ts'
 import { listenForGuest, type Services } from './services.ts'
 import { type Command, unprivileged } from './unprivileged.ts'
@@ -233,32 +231,12 @@ async function connect(guestSocket: string, signal: AbortSignal) {
   }
 }
 
-/** SIGKILL at once: nothing in the guest is worth saving. Tries every part, then throws what went wrong. */
-async function release(paths: PodPaths, owned: Owned): Promise<void> {
-  const errors: Error[] = []
-  const attempt = async (work: () => Promise<unknown> | undefined) => {
-    try {
-      await work()
-    } catch (error) {
-      errors.push(asError(error))
-    }
-  }
-  await Promise.all([attempt(() => end(owned.qemu)), attempt(() => end(owned.device))])
-  await attempt(() => owned.services?.close())
-  await attempt(() => owned.cgroup?.remove())
-  // With something left the record stays, for the next sweep.
-  if (errors.length === 0) await attempt(() => removePodFolders(paths))
-  if (errors.length === 0) return
-  const what = errors.map(({ message }) => message).join('; ')
-  throw new AggregateError(errors, `pod ${owned.record.id} left something behind: ${what}`)
-}
-
-async function end(child: Child | undefined): Promise<void> {
-  if (!child) return
-  child.kill()
-  const deadline = sleep(POD_KILL_DEADLINE_MS, 'late' as const, { ref: false })
-  const first = await Promise.race([child.exited, deadline])
-  if (first === 'late') throw new Error(`process ${child.pid} survived SIGKILL`)
+function release(paths: PodPaths, owned: Owned): Promise<void> {
+  return releasePod({ id: owned.record.id, paths }, [
+    () => Promise.all([endChild(owned.qemu), endChild(owned.device)]),
+    () => owned.services?.close(),
+    () => owned.cgroup?.remove(),
+  ])
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -30,20 +30,24 @@ export interface PodExit {
 
 export interface Pod {
   readonly id: string
-  /** Which acceleration it runs under, for the log: `kvm`, `tcg`. */
+  /** How it runs, for the log: the acceleration of a VM (`kvm`, `tcg`), else the boundary. */
   readonly detail: string
   /** Dials the agent until it answers. Rejects when the pod ends first or the signal aborts. */
   connect(signal: AbortSignal): Promise<Duplex>
   /** Resolves once, when the sandbox is gone; never rejects. */
   readonly exited: Promise<PodExit>
-  /** The tail of the serial console, at most CONSOLE_RING_BYTES_MAX. */
+  /** The tail of the serial console, or of what the sandbox printed; at most CONSOLE_RING_BYTES_MAX. */
   console(): string
   /** Ends the pod and removes everything it owned; idempotent. Resolves when it is gone. */
   stop(): Promise<void>
 }
 
+/** What keeps a build in: a machine of its own, or namespaces of the host's kernel, which is weaker. */
+export type Boundary = 'machine' | 'shared kernel'
+
 export interface Runner {
   readonly name: string
+  readonly boundary: Boundary
   /** null when usable, else one sentence: what was tried, what it said, how to fix it. */
   unusableReason(): Promise<string | null>
   /** Resolves when the sandbox process runs; rejects, leaving nothing behind, when it can't. */

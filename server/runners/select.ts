@@ -1,5 +1,5 @@
-// Which runner a worker uses: the configured one, or for `auto` the first that is usable. Never a silent
-// fallback to something weaker: what is not in the list is not tried.
+// Which runner a worker uses: the configured one, or for `auto` the first usable one that gives each build a
+// machine of its own. Never a silent fallback to something weaker: that must be asked for by name.
 import { AppError } from '../errors.ts'
 import type { Runner } from './runner.ts'
 
@@ -8,7 +8,9 @@ export async function selectRunner(
   configured: string,
   runners: readonly Runner[],
 ): Promise<Runner> {
-  const candidates = runners.filter(({ name }) => configured === 'auto' || configured === name)
+  const candidates = runners.filter(({ name, boundary }) =>
+    configured === 'auto' ? boundary === 'machine' : configured === name,
+  )
   const reasons: string[] = []
   for (const runner of candidates) {
     const reason = await runner.unusableReason()

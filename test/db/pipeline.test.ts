@@ -14,6 +14,7 @@ import { givenDatabase, silent } from '../helpers/database.ts'
 
 const deadGuests: Runner = {
   name: 'fake',
+  boundary: 'machine',
   unusableReason: async () => null,
   start: async ({ id }) => ({
     id,

@@ -1,4 +1,4 @@
-// A QEMU runner in folders of the test's own, pods from it, and a look at everything a pod could leave behind.
+// A runner in folders of the test's own, pods from it, and a look at everything a pod could leave behind.
 import { execFile } from 'node:child_process'
 import { copyFile, cp, mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
@@ -10,9 +10,11 @@ import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { AgentMessage } from '../../agent/protocol.ts'
+import { createBubblewrapRunner } from '../../server/runners/bubblewrap.ts'
 import { createQemuRunner } from '../../server/runners/qemu.ts'
 import type { PodSpec, Runner } from '../../server/runners/runner.ts'
 import { probeMicroVm } from '../../server/setup/microvm-probe.ts'
+import { ensureBubblewrap } from '../../server/setup/parts/bubblewrap.ts'
 import { ensureUsers } from '../../server/setup/users.ts'
 import { silent } from './database.ts'
 import { testParts } from './parts.ts'
@@ -29,10 +31,12 @@ export interface TestRunner {
   remains(): Promise<string[]>
 }
 
-export async function givenRunner(t: TestContext): Promise<TestRunner> {
+export type RunnerName = 'qemu' | 'bubblewrap'
+
+export async function givenRunner(t: TestContext, name: RunnerName = 'qemu'): Promise<TestRunner> {
   // Walkable by the VM's user, and short: unix socket paths end at 107 bytes.
   const dir = await mkdtemp(join(tmpdir(), 'hm-pod-'))
-  const { runner, vmUid } = await makeRunner(dir)
+  const { runner, vmUid } = await makeRunner(dir, name)
   t.after(async () => {
     await runner.close()
     await rm(dir, { recursive: true, force: true })
@@ -42,17 +46,23 @@ export async function givenRunner(t: TestContext): Promise<TestRunner> {
 }
 
 /** Also used by the process that plays a server that dies. */
-export async function makeRunner(dir: string): Promise<{ runner: Runner; vmUid: number | null }> {
+export async function makeRunner(
+  dir: string,
+  name: RunnerName,
+): Promise<{ runner: Runner; vmUid: number | null }> {
   const parts = await testParts()
   const users = await ensureUsers()
   await promisify(execFile)('chmod', ['711', dir])
+  const folders = { runDir: join(dir, 'run'), dataDir: join(dir, 'data'), log: silent }
+  if (name === 'bubblewrap') {
+    const own = await ensureBubblewrap(parts, parts.builder)
+    return { runner: createBubblewrapRunner({ ...own, ...folders }), vmUid: null }
+  }
   const runner = createQemuRunner({
+    ...folders,
     parts,
     users,
-    runDir: join(dir, 'run'),
-    dataDir: join(dir, 'data'),
     builderDisk: parts.builder.disk,
-    log: silent,
     probe: () => probeMicroVm({ parts, user: users.vm }),
   })
   return { runner, vmUid: users.vm?.uid ?? null }

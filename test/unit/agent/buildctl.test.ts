@@ -110,13 +110,13 @@ test('the token is in a file only root reads, for both names of the registry, ne
       'hub.example:8083': { registrytoken: 'the-token' },
     },
   })
-  const options = { socket: '/s', cpus: 2 }
+  const options = { socket: '/s', cpus: 2, rootless: false }
   const seen = [...buildctlArgs(config, PATHS), buildkitdToml(config, options)].join('\n')
   assert.ok(!seen.includes('the-token'))
 })
 
 test('the public name of the registry is a mirror of its tunnel', () => {
-  const toml = buildkitdToml(givenConfig(), { socket: '/s', cpus: 2 })
+  const toml = buildkitdToml(givenConfig(), { socket: '/s', cpus: 2, rootless: false })
   assert.match(toml, /\[registry\."hub\.example:8083"\]\nmirrors = \["localhost:5000"\]/)
   assert.match(toml, /\[registry\."localhost:5000"\]\nhttp = true/)
 })

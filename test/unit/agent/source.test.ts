@@ -27,7 +27,7 @@ async function unpacked(t: TestContext, entries: readonly Entry[], padding = 0) 
   writeFileSync(device, Buffer.concat([await buffer(tar), Buffer.alloc(padding)]))
   const warnings: string[] = []
   const root = join(folder, 'src')
-  await unpackSource({ device, folder: root, warn: (line) => warnings.push(line) })
+  await unpackSource({ input: { device }, folder: root, warn: (line) => warnings.push(line) })
   return { root, warnings }
 }
 

@@ -82,9 +82,14 @@ test('own control groups are known for both versions', () => {
   assert.equal(groups.get(''), '/system.slice/h.service')
 })
 
-function givenRunner(name: string, reason: string | null): Runner {
+function givenRunner(
+  name: string,
+  reason: string | null,
+  boundary: Runner['boundary'] = 'machine',
+): Runner {
   return {
     name,
+    boundary,
     unusableReason: async () => reason,
     start: () => Promise.reject(new Error('not in this test')),
     sweep: async () => [],
@@ -101,4 +106,11 @@ test('auto takes the first usable runner, a name only its own, and refusal tells
     message: /RUNNER=qemu can't be used: qemu: no guest boots/,
   })
   await assert.rejects(selectRunner('auto', []), /no runner of this name/)
+})
+
+test('auto never takes a runner on the shared kernel, its name does', async () => {
+  const broken = givenRunner('qemu', 'no guest boots')
+  const weaker = givenRunner('bubblewrap', null, 'shared kernel')
+  await assert.rejects(selectRunner('auto', [weaker, broken]), /qemu: no guest boots/)
+  assert.equal((await selectRunner('bubblewrap', [broken, weaker])).name, 'bubblewrap')
 })

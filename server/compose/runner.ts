@@ -1,0 +1,63 @@
+// The runner of this installation: made by configuration, what a dead server left swept, and chosen.
+import { builderDisk } from '../disks/builder-disk.ts'
+import { createBubblewrapRunner } from '../runners/bubblewrap.ts'
+import { createQemuRunner } from '../runners/qemu.ts'
+import type { Runner } from '../runners/runner.ts'
+import { selectRunner } from '../runners/select.ts'
+import { createCache } from '../setup/cache.ts'
+import { probeMicroVm } from '../setup/microvm-probe.ts'
+import { ensureBubblewrap } from '../setup/parts/bubblewrap.ts'
+import type { Parts } from '../setup/parts-types.ts'
+import { reachable } from '../setup/reachable.ts'
+import type { Core } from './core.ts'
+
+export async function startRunner(core: Core): Promise<Runner> {
+  const { config, log } = core
+  // The parts of the others are not got, and what is weaker than a VM is not even there to be chosen.
+  const made = config.runner === 'bubblewrap' ? await bubblewrap(core) : await qemu(core)
+  core.releasers.add('runner', () => made.close())
+  const swept = await made.sweep()
+  if (swept.length > 0) log.warn({ pods: swept }, 'ended pods of a dead server')
+  const runner = await selectRunner(config.runner, [made])
+  if (runner.boundary === 'shared kernel') {
+    log.warn(
+      { runner: runner.name, boundary: runner.boundary },
+      'builds share the kernel of this machine: a weaker boundary than a VM, for code you trust; unset RUNNER for microVMs',
+    )
+  }
+  return runner
+}
+
+async function qemu(core: Core): Promise<Runner> {
+  const { parts, users, log } = core
+  const { disk, digest } = await builderOf(core)
+  return createQemuRunner({
+    ...foldersOf(core),
+    log: log.child({ mod: 'qemu' }),
+    parts,
+    users,
+    builderDisk: await reachable(disk, `builder-${digest.slice(7, 23)}`),
+    probe: () => probeMicroVm({ parts, user: users.vm }),
+  })
+}
+
+async function bubblewrap(core: Core): Promise<Runner> {
+  const { parts, log } = core
+  return createBubblewrapRunner({
+    ...foldersOf(core),
+    log: log.child({ mod: 'bubblewrap' }),
+    ...(await ensureBubblewrap(parts, await builderOf(core))),
+  })
+}
+
+const foldersOf = ({ paths }: Core) => ({ runDir: paths.podRun, dataDir: paths.dataDir })
+
+/** The generic builder, or that of BUILDER_IMAGE. */
+async function builderOf({
+  config,
+  parts,
+}: Core): Promise<Pick<Parts['builder'], 'disk' | 'digest'>> {
+  if (config.builderImage === undefined) return parts.builder
+  const cache = createCache(parts.cacheDir)
+  return builderDisk({ image: config.builderImage, cache, tools: parts })
+}

@@ -1,0 +1,88 @@
+// Starts a sandbox's chain of programs and takes part in it: tells the kernel whom the sandbox's ids stand
+// for (only root may), and learns which process is the first inside. DESIGN §4.9.
+import { writeFile } from 'node:fs/promises'
+import type { Duplex } from 'node:stream'
+import { SANDBOX_START_DEADLINE_MS } from '../limits.ts'
+import type { UserIds } from '../setup/users.ts'
+import { POD_IDS, type Sandbox, sandboxCommand } from './bubblewrap-args.ts'
+import { type Child, startChild } from './child.ts'
+import type { ConsoleRing } from './console-ring.ts'
+
+export interface LaunchOptions {
+  sandbox: Sandbox
+  ring: ConsoleRing
+  files: { source: number; config: number; seccomp: number }
+  /** The process exists and has not done anything yet that needs limits. */
+  onStarted(child: Child): Promise<void>
+}
+
+export interface Launched {
+  child: Child
+  /** First process in the sandbox, by its number out here: when it is gone, everything in there is. */
+  firstPid: number
+}
+
+/** Resolves when the sandbox is made; rejects with its last words, and nothing left running, otherwise. */
+export async function launchSandbox(options: LaunchOptions): Promise<Launched> {
+  const { sandbox, ring, files } = options
+  const child = await startChild(sandboxCommand(sandbox), {
+    ring,
+    control: true,
+    // In the order of INHERITED_FDS.
+    inherit: [files.source, files.config, files.seccomp],
+  })
+  const deadline = setTimeout(child.kill, SANDBOX_START_DEADLINE_MS)
+  try {
+    await options.onStarted(child)
+    const line = readControl(child.control!)
+    await line('ready\n')
+    await mapIds(child.pid, sandbox.ids)
+    child.control!.write('go\n')
+    const { 'child-pid': firstPid } = JSON.parse(await line('}')) as { 'child-pid': number }
+    return { child, firstPid }
+  } catch (error) {
+    child.kill()
+    const { code } = await child.exited
+    const words = ring.text().trim().split('\n').slice(-3).join('; ')
+    const how = code === null ? 'did not come up in time' : `ended with exit code ${code}`
+    throw new Error(`the sandbox ${how}: ${words || (error as Error).message}`, { cause: error })
+  } finally {
+    clearTimeout(deadline)
+  }
+}
+
+async function mapIds(pid: number, { uid, gid }: UserIds): Promise<void> {
+  await writeFile(`/proc/${pid}/uid_map`, `0 ${uid} ${POD_IDS}\n`)
+  await writeFile(`/proc/${pid}/gid_map`, `0 ${gid} ${POD_IDS}\n`)
+}
+
+/** Returns a function that reads on until the text has come. */
+function readControl(control: Duplex): (until: string) => Promise<string> {
+  let pending = ''
+  control.setEncoding('utf8')
+  return (until) =>
+    new Promise((resolve, reject) => {
+      const look = () => {
+        const end = pending.indexOf(until)
+        if (end === -1) return false
+        stop()
+        resolve(pending.slice(0, end + until.length))
+        pending = pending.slice(end + until.length)
+        return true
+      }
+      const onData = (text: string) => {
+        pending += text
+        look()
+      }
+      const onEnd = () => {
+        stop()
+        reject(new Error(`it ended before it said ${JSON.stringify(until)}`))
+      }
+      const stop = () => {
+        control.off('data', onData).off('end', onEnd).off('close', onEnd)
+      }
+      if (look()) return
+      control.on('data', onData).once('end', onEnd).once('close', onEnd)
+      if (control.readableEnded || control.destroyed) onEnd()
+    })
+}
