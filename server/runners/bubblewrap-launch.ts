@@ -14,6 +14,8 @@ export interface LaunchOptions {
   files: { source: number; config: number; seccomp: number }
   /** The process exists and has not done anything yet that needs limits. */
   onStarted(child: Child): Promise<void>
+  /** It has been killed, but what it started may have been too young to end with it. */
+  onFailed(): Promise<void>
 }
 
 export interface Launched {
@@ -42,6 +44,7 @@ export async function launchSandbox(options: LaunchOptions): Promise<Launched> {
     return { child, firstPid }
   } catch (error) {
     child.kill()
+    await options.onFailed()
     const { code } = await child.exited
     const words = ring.text().trim().split('\n').slice(-3).join('; ')
     const how = code === null ? 'did not come up in time' : `ended with exit code ${code}`

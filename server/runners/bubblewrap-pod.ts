@@ -13,7 +13,7 @@ import type { Log } from '../telemetry/log.ts'
 import { createAgentDoor } from './agent-door.ts'
 import { type BubblewrapTools, podIds } from './bubblewrap-args.ts'
 import { launchSandbox } from './bubblewrap-launch.ts'
-import { type Cgroup, createCgroup } from './cgroup.ts'
+import { type Cgroup, createCgroup, killCgroups } from './cgroup.ts'
 import type { Child } from './child.ts'
 import { type ConsoleRing, createConsoleRing } from './console-ring.ts'
 import { makePodFolders, type PodPaths } from './pod-files.ts'
@@ -114,8 +114,10 @@ async function startSandbox(spec: PodSpec, host: BubblewrapHost, owned: Owned): 
         await owned.cgroup?.add(child.pid)
         await record('bwrap', child.pid, paths, owned)
       },
+      onFailed: () => killInside(owned),
     })
     await record('sandbox', firstPid, paths, owned)
+    await rm(paths.disks, { recursive: true })
   } finally {
     await Promise.all(Object.values(files).map((file: FileHandle) => file.close()))
   }
@@ -171,6 +173,8 @@ function asPod(
     over.abort(new Error(`the sandbox ended before its agent answered (${how})`))
     return { ...exit, stopped: stopping !== undefined }
   })
+  // bwrap asks the kernel to end its child with it, but not in the first moment of that child.
+  void owned.child!.ended.then(() => killInside(owned)).catch(() => {})
   return {
     id: spec.id,
     detail: 'shared kernel, a weaker boundary than a VM',
@@ -191,11 +195,15 @@ function asPod(
   }
 }
 
+async function killInside({ cgroup, record }: Owned): Promise<void> {
+  await killCgroups(cgroup?.paths ?? [])
+  await Promise.all(record.processes.map(killRecorded))
+}
+
 function release(paths: PodPaths, owned: Owned): Promise<void> {
   return releasePod({ id: owned.record.id, paths }, [
-    () => endChild(owned.child),
     // The kernel ends the others with the first process inside, which takes a moment when they are many.
-    () => Promise.all(owned.record.processes.map(killRecorded)),
+    () => Promise.all([endChild(owned.child), killInside(owned)]),
     () => owned.services?.close(),
     () => owned.cgroup?.remove(),
   ])

@@ -124,6 +124,20 @@ async function tryPlace({ folder, values }: Place): Promise<boolean> {
   }
 }
 
+/** Whoever is still in there is the pod's, whatever became of its parent. */
+export async function killCgroups(paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    const pids = await readFile(join(path, 'cgroup.procs'), 'utf8').catch(() => '')
+    for (const pid of pids.split('\n').map(Number)) {
+      try {
+        if (pid > 1) process.kill(pid, 'SIGKILL')
+      } catch {
+        // It ended in between.
+      }
+    }
+  }
+}
+
 /** A group can be removed once the kernel has let go of its last process, which takes a moment. */
 export async function removeCgroups(paths: readonly string[]): Promise<void> {
   for (const path of paths) {
@@ -132,6 +146,7 @@ export async function removeCgroups(paths: readonly string[]): Promise<void> {
         await rmdir(path)
       } catch (error) {
         if (attempt === REMOVE_ATTEMPTS) throw error
+        await killCgroups([path])
         await sleep(REMOVE_PAUSE_MS)
       }
     }

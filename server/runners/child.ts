@@ -11,7 +11,9 @@ export interface ChildExit {
 
 export interface Child {
   readonly pid: number
-  /** Never rejects. */
+  /** The process itself has ended; others may still hold its output. Never rejects. */
+  readonly ended: Promise<void>
+  /** It has ended and said its last words. Never rejects. */
   readonly exited: Promise<ChildExit>
   /** The other end of its descriptor 3, when asked for. */
   readonly control: Duplex | undefined
@@ -44,6 +46,7 @@ export async function startChild(
     // `close` comes when its last words have been read as well.
     child.once('close', (code, signal) => resolve({ code, signal }))
   })
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   await new Promise<void>((resolve, reject) => {
     child.once('spawn', resolve)
     child.once('error', reject)
@@ -52,5 +55,6 @@ export async function startChild(
   child.on('error', () => {})
   const line = control ? (child.stdio[3] as Duplex) : undefined
   line?.on('error', () => {}) // it ends with the child, whose exit tells more
-  return { pid: child.pid!, exited, control: line, kill: () => void child.kill('SIGKILL') }
+  const kill = () => void child.kill('SIGKILL')
+  return { pid: child.pid!, ended, exited, control: line, kill }
 }

@@ -1,16 +1,10 @@
 // What a build can reach: through the egress proxy what its policy allows, over vsock nothing at all.
 import assert from 'node:assert/strict'
 import { lookup } from 'node:dns/promises'
-import { copyFile, mkdtemp, rm } from 'node:fs/promises'
-import { hostname, tmpdir } from 'node:os'
+import { copyFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
-import { execa } from 'execa'
-import { createCache } from '../../server/setup/cache.ts'
-import { createApt } from '../../server/setup/debian.ts'
-import { setupEnv } from '../../server/setup/env.ts'
-import { findGo } from '../../server/setup/parts/go.ts'
+import { test } from 'node:test'
 import { givenApp, givenSettings } from '../helpers/apps.ts'
 import { givenBusyboxImage } from '../helpers/images.ts'
 import {
@@ -19,24 +13,8 @@ import {
   givenTrustingBuilder,
   givenWeb,
 } from '../helpers/internet.ts'
+import { givenPrograms } from '../helpers/programs.ts'
 import { givenServer } from '../helpers/server.ts'
-
-/** Static programs for RUN steps: `dial64`, `dial32`, `fetch`. */
-async function givenPrograms(t: TestContext): Promise<string> {
-  const dir = await mkdtemp(join(tmpdir(), 'hm-programs-'))
-  t.after(() => rm(dir, { recursive: true, force: true }))
-  const { cacheDir, assumeYes } = setupEnv()
-  const go = await findGo(createCache(cacheDir), createApt({ assumeYes }))
-  const build = async (fixture: string, name: string, arch: string) => {
-    const cwd = fileURLToPath(new URL(`../fixtures/${fixture}`, import.meta.url))
-    const env = { ...go.env, GOOS: 'linux', GOARCH: arch, CGO_ENABLED: '0', GOFLAGS: '-mod=mod' }
-    await execa(go.path, ['build', '-trimpath', '-o', join(dir, name), '.'], { cwd, env })
-  }
-  await build('vsock-dialer', 'dial64', 'amd64')
-  await build('vsock-dialer', 'dial32', '386')
-  await build('fetch', 'fetch', 'amd64')
-  return dir
-}
 
 test('a base image and a download come through in egress and not in isolated, and vsock gives a RUN step nothing', async (t) => {
   // This machine's own name and 127.0.0.2 are let through and stand in for the internet; 127.0.0.3 is

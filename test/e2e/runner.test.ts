@@ -1,121 +1,25 @@
+// The QEMU runner: what every runner does, and what only a VM has.
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
-import { type TestContext, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { createRegistryClient } from '../../server/registry/client.ts'
-import { describeProcess, type PodRecord } from '../../server/runners/pod-record.ts'
-import { givenRunner, listenToAgent, pipeTo, podSpec, sourceTar } from '../helpers/pods.ts'
-import { givenRegistry } from '../helpers/registry.ts'
+import { readFile } from 'node:fs/promises'
+import { test } from 'node:test'
+import { givenRunner, podSpec, sourceTar } from '../helpers/pods.ts'
+import { givenFolder, never, readPodRecord, testRunner } from '../helpers/runner-behaviour.ts'
 
-const DOOMED = fileURLToPath(new URL('../helpers/doomed-server.ts', import.meta.url))
-const never = () => AbortSignal.timeout(600_000)
-
-async function givenFolder(t: TestContext): Promise<string> {
-  const dir = await mkdtemp(join(tmpdir(), 'hm-run-'))
-  t.after(() => rm(dir, { recursive: true, force: true }))
-  return dir
-}
-
-async function readPodRecord(runDir: string, id: string): Promise<PodRecord> {
-  return JSON.parse(await readFile(join(runDir, id, 'record.json'), 'utf8')) as PodRecord
-}
-
-async function status(pid: number): Promise<string> {
-  return readFile(`/proc/${pid}/status`, 'utf8')
-}
-
-test('a pod builds an app, pushes it, and is gone afterwards', async (t) => {
-  const { upstream } = await givenRegistry(t)
-  assert.equal(upstream.kind, 'socket')
-  const socketPath = upstream.kind === 'socket' ? upstream.socketPath : ''
-  const given = await givenRunner(t)
-  const { runner, runDir, dataDir, vmUid, remains } = given
-  const source = await sourceTar(await givenFolder(t), 'hello')
-  const services = new Map([[5000, pipeTo(socketPath)]])
-  const pod = await runner.start(podSpec('hello', source, { services }), never())
-  const record = await readPodRecord(runDir, pod.id)
-
-  await t.test('its disks and its token have no name on the host', async () => {
-    assert.deepEqual(await readdir(join(dataDir, 'pods')), [])
-    const sockets = await readdir(join(runDir, pod.id, 's'))
-    // The vsock device may have closed the door for QEMU already.
-    assert.deepEqual(sockets.filter((name) => name !== 'vhost').sort(), ['vm', 'vm_5000'])
-  })
-
-  const channel = await pod.connect(never())
-  channel.write('{"type":"host_ready"}\n')
-
-  await t.test('its processes have no rights', async () => {
-    assert.deepEqual(
-      record.processes.map(({ name }) => name),
-      ['vhost-device-vsock', 'qemu'],
-    )
-    for (const { name, pid } of record.processes) {
-      const text = await status(pid)
-      assert.match(text, /^NoNewPrivs:\s+1$/m, name)
-      if (vmUid === null) continue
-      assert.match(text, new RegExp(`^Uid:\\s+${vmUid}\\s+${vmUid}\\s`, 'm'), name)
-      assert.match(text, /^CapEff:\s+0+$/m, name)
-      assert.match(text, /^CapBnd:\s+0+$/m, name)
-    }
-    assert.match(await status(record.processes[1]!.pid), /^Seccomp:\s+2$/m)
-  })
-
-  const messages = await listenToAgent(channel)
-  const last = messages.at(-1)
-  assert.ok(last?.type === 'result')
-
-  await t.test('the agent greets first and says what it does', () => {
-    const [first] = messages
-    assert.ok(first?.type === 'hello')
-    assert.equal(first.job_id, 'hello')
-    const statuses = messages.flatMap((m) => (m.type === 'status' ? [m.status] : []))
-    assert.deepEqual(statuses, ['preparing', 'building', 'pushing'])
-    const lines = messages.flatMap((m) => (m.type === 'log' ? [m.log] : []))
-    assert.deepEqual(
-      lines.filter((line) => line.startsWith('counting')),
-      ['counting 1', 'counting 2', 'counting 3'],
-    )
-  })
-
-  await t.test('the image is in the registry under the digest it reports', async () => {
-    assert.equal(last.result.error, undefined)
-    assert.match(last.result.image_digest ?? '', /^sha256:[0-9a-f]{64}$/)
-    const client = createRegistryClient({ upstream })
-    assert.equal(await client.manifestExists('builds/hello', last.result.image_digest!), true)
-  })
-
-  await t.test('the provenance has lock files and BuildKit', () => {
-    const { lockfile_hashes, buildkit_version } = last.result.provenance
-    assert.deepEqual(Object.keys(lockfile_hashes ?? {}), ['package-lock.json'])
-    assert.match(buildkit_version, /^v\d+\.\d+\.\d+$/)
-  })
-
-  await Promise.all([pod.stop(), pod.stop()])
-  assert.deepEqual(await pod.exited, { code: null, signal: 'SIGKILL', stopped: true })
-  assert.deepEqual(await remains(), [])
-  for (const path of record.cgroups) assert.ok(!existsSync(path), path)
-  await pod.stop()
-})
-
-test('a VM that is killed from outside is known at once, and its pod leaves nothing', async (t) => {
-  const { runner, runDir, remains } = await givenRunner(t)
-  const source = await sourceTar(await givenFolder(t), 'hello')
-  const pod = await runner.start(podSpec('killed', source), never())
-  const { processes, cgroups } = await readPodRecord(runDir, pod.id)
-  const connecting = assert.rejects(pod.connect(never()), /killed by SIGKILL/)
-  process.kill(processes.find(({ name }) => name === 'qemu')!.pid, 'SIGKILL')
-  assert.deepEqual(await pod.exited, { code: null, signal: 'SIGKILL', stopped: false })
-  await connecting
-  await pod.stop()
-  assert.deepEqual(await remains(), [])
-  for (const path of cgroups) assert.ok(!existsSync(path), path)
+testRunner({
+  name: 'qemu',
+  processes: ['vhost-device-vsock', 'qemu'],
+  main: 'qemu',
+  sockets: ['vm', 'vm_5000'],
+  bootMs: 1_000,
+  async checkRights({ name, pid }, vmUid) {
+    const text = await readFile(`/proc/${pid}/status`, 'utf8')
+    assert.match(text, /^NoNewPrivs:\s+1$/m, name)
+    if (name === 'qemu') assert.match(text, /^Seccomp:\s+2$/m)
+    if (vmUid === null) return
+    assert.match(text, new RegExp(`^Uid:\\s+${vmUid}\\s+${vmUid}\\s`, 'm'), name)
+    assert.match(text, /^CapEff:\s+0+$/m, name)
+    assert.match(text, /^CapBnd:\s+0+$/m, name)
+  },
 })
 
 test('a VM whose vsock device dies is ended with it', async (t) => {
@@ -127,88 +31,4 @@ test('a VM whose vsock device dies is ended with it', async (t) => {
   const exit = await pod.exited
   assert.equal(exit.stopped, false)
   await pod.stop()
-})
-
-test('stopping a pod while it boots ends the dial and leaves nothing', async (t) => {
-  const { runner, remains } = await givenRunner(t)
-  const source = await sourceTar(await givenFolder(t), 'hello')
-  const pod = await runner.start(podSpec('stopped', source), never())
-  const connecting = assert.rejects(pod.connect(never()), /ended before its agent answered/)
-  await sleep(500)
-  const started = Date.now()
-  await pod.stop()
-  assert.ok(Date.now() - started < 5_000)
-  await connecting
-  assert.equal((await pod.exited).stopped, true)
-  assert.deepEqual(await remains(), [])
-})
-
-test('a start that is aborted or fails leaves nothing, and the same pod can be started again', async (t) => {
-  const { runner, remains } = await givenRunner(t)
-  const source = await sourceTar(await givenFolder(t), 'hello')
-  await assert.rejects(runner.start(podSpec('again', source), AbortSignal.abort(new Error('no'))))
-  for (const delay of [0, 5, 20]) {
-    const abort = new AbortController()
-    const starting = runner.start(podSpec('again', source), abort.signal)
-    setTimeout(() => abort.abort(new Error('enough')), delay)
-    // Either it was too late, or nothing is left of it.
-    const pod = await starting.catch(() => undefined)
-    await pod?.stop()
-    assert.deepEqual(await remains(), [])
-  }
-  await assert.rejects(runner.start(podSpec('again', `${source}.gone`), never()), /ENOENT/)
-  assert.deepEqual(await remains(), [])
-})
-
-test('closing the runner ends its pods', async (t) => {
-  const { runner, remains } = await givenRunner(t)
-  const source = await sourceTar(await givenFolder(t), 'hello')
-  const pod = await runner.start(podSpec('closed', source), never())
-  await runner.close()
-  assert.equal((await pod.exited).stopped, true)
-  assert.deepEqual(await remains(), [])
-  await assert.rejects(runner.start(podSpec('late', source), never()), /closed/)
-})
-
-test('what a killed server leaves is ended by the kernel and swept by the next server', async (t) => {
-  const { runner, runDir, remains } = await givenRunner(t)
-  const source = await sourceTar(await givenFolder(t), 'hello')
-  const args = ['--import', 'tsx', DOOMED, dirname(runDir), source]
-  const server = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
-  t.after(() => server.kill('SIGKILL'))
-  await once(server.stdout, 'data')
-  const { processes, cgroups } = await readPodRecord(runDir, 'doomed-1')
-  assert.equal(processes.length, 2)
-  server.kill('SIGKILL')
-  await once(server, 'exit')
-  for (const { name, pid, startTicks } of processes) {
-    const started = Date.now()
-    while ((await describeProcess(name, pid))?.startTicks === startTicks) {
-      if (Date.now() - started > 5_000) assert.fail(`${name} survived its server`)
-      await sleep(20)
-    }
-  }
-  assert.deepEqual(await runner.sweep(), ['doomed-1'])
-  assert.deepEqual(await remains(), [])
-  for (const path of cgroups) assert.ok(!existsSync(path), path)
-  assert.deepEqual(await runner.sweep(), [])
-})
-
-test('a process that outlived its server is ended by the sweep, a live pod is not touched', async (t) => {
-  const { runner, runDir, remains } = await givenRunner(t)
-  const source = await sourceTar(await givenFolder(t), 'hello')
-  const pod = await runner.start(podSpec('live', source), never())
-  const stray = spawn('sleep', ['600'])
-  t.after(() => stray.kill('SIGKILL'))
-  await once(stray, 'spawn')
-  const processes = [(await describeProcess('qemu', stray.pid!))!]
-  await mkdir(join(runDir, 'stray-1'))
-  const record = { id: 'stray-1', processes, cgroups: [] }
-  await writeFile(join(runDir, 'stray-1', 'record.json'), JSON.stringify(record))
-  assert.deepEqual(await runner.sweep(), ['stray-1'])
-  if (stray.signalCode === null) await once(stray, 'exit')
-  const ended = await Promise.race([pod.exited, sleep(100, 'lives' as const)])
-  assert.equal(ended, 'lives')
-  await pod.stop()
-  assert.deepEqual(await remains(), [])
 })

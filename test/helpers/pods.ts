@@ -134,6 +134,10 @@ async function remainsOf(dir: string): Promise<string[]> {
     const file = await readlink(`/proc/self/fd/${fd}`).catch(() => '')
     if (file.startsWith(dir)) found.push(`open file ${file}`)
   }
+  for (const loop of await readdir('/sys/block')) {
+    const backing = await readFile(`/sys/block/${loop}/loop/backing_file`, 'utf8').catch(() => '')
+    if (backing.startsWith(dir)) found.push(`${loop}: ${backing.trim()}`)
+  }
   for (const folder of [join(dir, 'run'), join(dir, 'data/pods')]) {
     for (const name of await readdir(folder).catch(() => [])) found.push(join(folder, name))
   }
