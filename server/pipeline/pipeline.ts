@@ -19,7 +19,7 @@ import {
 } from '../limits.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'
 import { createLease, type Lease } from '../queue/lease.ts'
-import type { Pod, Runner } from '../runners/runner.ts'
+import { type Pod, podNoun, type Runner } from '../runners/runner.ts'
 import type { SecretProvider } from '../secrets/provider.ts'
 import { createRedactor, type Redactor } from '../secrets/redact.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -73,6 +73,7 @@ type Outcome =
 
 export function createPipeline(options: PipelineOptions) {
   const { db, listener, log } = options
+  const noun = podNoun(options.runner.boundary)
 
   /** Runs one build to its end; the signal means: stop and hand it back. */
   async function run(build: ClaimedBuild, drain: AbortSignal): Promise<void> {
@@ -182,9 +183,7 @@ export function createPipeline(options: PipelineOptions) {
             const ms = Date.now() - started
             options.onBoot?.(options.runner.name, ms)
             const seconds = (ms / 1000).toFixed(1)
-            const { name, boundary } = options.runner
-            const what = boundary === 'machine' ? 'VM' : 'sandbox'
-            const line = `Builder ${what} ready in ${seconds} s (${name}, ${pod.detail})`
+            const line = `Builder ${noun} ready in ${seconds} s (${options.runner.name}, ${pod.detail})`
             await writer.write({ type: 'log', line })
           },
           onPushing: async () => {
@@ -203,7 +202,11 @@ export function createPipeline(options: PipelineOptions) {
       for (const line of pod.console().trimEnd().split('\n').slice(-CONSOLE_LINES_SHOWN)) {
         if (line.trim()) await writer.write({ type: 'log', line: `console: ${line.trimEnd()}` })
       }
-      const end = explainPodEnd(asError(error), exit, pod.console(), Date.now() - started)
+      const end = explainPodEnd(asError(error), exit, {
+        noun,
+        consoleTail: pod.console(),
+        afterMs: Date.now() - started,
+      })
       end.beforeHello = !saidHello
       throw end
     } finally {
@@ -235,7 +238,7 @@ export function createPipeline(options: PipelineOptions) {
       const { failureClass, message, beforeHello } = outcome.failure
       if (beforeHello && build.attempt < BUILD_ATTEMPTS_MAX) {
         log.warn({ buildId: build.id, message }, 'a guest did not come up; once more')
-        await lease.append([{ type: 'log', line: `${message}; once more in a new VM` }])
+        await lease.append([{ type: 'log', line: `${message}; once more in a new ${noun}` }])
         await lease.requeue()
         return
       }

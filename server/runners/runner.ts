@@ -45,6 +45,11 @@ export interface Pod {
 /** What keeps a build in: a machine of its own, or namespaces of the host's kernel, which is weaker. */
 export type Boundary = 'machine' | 'shared kernel'
 
+/** What a pod is called when people read of it. */
+export function podNoun(boundary: Boundary): 'VM' | 'sandbox' {
+  return boundary === 'machine' ? 'VM' : 'sandbox'
+}
+
 export interface Runner {
   readonly name: string
   readonly boundary: Boundary

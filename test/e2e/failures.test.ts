@@ -1,16 +1,17 @@
-// Each way a build can end badly has its own class, and afterwards nothing of it is left.
+// Each way a build can end badly has its own class, and afterwards nothing of it is left. In sandboxes, which
+// start at once; what a guest does when its memory ends is shown by a real one.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { followEvents, givenApp, givenSettings } from '../helpers/apps.ts'
-import { leftovers, qemuPids } from '../helpers/leftovers.ts'
+import { bwrapPids, leftovers, qemuPids } from '../helpers/leftovers.ts'
 import { givenServer } from '../helpers/server.ts'
 
 test('a timeout and an out-of-memory RUN are told apart', async (t) => {
-  const server = await givenServer(t)
+  const server = await givenServer(t, { RUNNER: 'bubblewrap' })
   const token = await server.token('ada')
-  await givenSettings(server, token, 'slow', { policy: { timeout_seconds: 30 } })
-  await givenSettings(server, token, 'hungry', { policy: { memory_mb: 768 } })
+  await givenSettings(server, token, 'slow', { policy: { timeout_seconds: 20 } })
+  await givenSettings(server, token, 'hungry', { policy: { memory_mb: 512 } })
   const slow = await givenApp(t, server, token, 'slow', 'slow')
   const hungry = await givenApp(t, server, token, 'hungry', 'hungry')
 
@@ -23,7 +24,7 @@ test('a timeout and an out-of-memory RUN are told apart', async (t) => {
   const timedOut = await server.build(late.buildId, token)
   assert.equal(timedOut.status, 'failed')
   assert.equal(timedOut.failure_class, 'timeout')
-  assert.match(timedOut.error ?? '', /30 s/)
+  assert.match(timedOut.error ?? '', /20 s/)
   assert.match(late.text, /class timeout/)
 
   assert.ok(greedy.buildId, greedy.text + server.logged())
@@ -32,22 +33,35 @@ test('a timeout and an out-of-memory RUN are told apart', async (t) => {
   assert.match(greedy.text, /hint: .*memory_mb/)
 
   assert.deepEqual((await leftovers(server.dataDir)).podFiles, [])
+  assert.deepEqual(await bwrapPids(server.pid), [])
+})
+
+test('a guest whose memory ends is class oom, and its VM is gone', async (t) => {
+  const server = await givenServer(t)
+  const token = await server.token('ada')
+  await givenSettings(server, token, 'hungry', { policy: { memory_mb: 768 } })
+  const hungry = await givenApp(t, server, token, 'hungry', 'hungry')
+  const greedy = await hungry.push('hypeman', 'main')
+  assert.ok(greedy.buildId, greedy.text + server.logged())
+  const outOfMemory = await server.build(greedy.buildId, token)
+  assert.equal(outOfMemory.failure_class, 'oom', outOfMemory.error)
+  assert.deepEqual((await leftovers(server.dataDir)).podFiles, [])
   assert.deepEqual(await qemuPids(server.pid), [])
 })
 
-test('a VM killed from outside is the installation’s failure; a cancelled build’s VM is gone before its status says so', async (t) => {
-  const server = await givenServer(t)
+test('a pod killed from outside is the installation’s failure; a cancelled build’s pod is gone before its status says so', async (t) => {
+  const server = await givenServer(t, { RUNNER: 'bubblewrap' })
   const token = await server.token('ada')
   const killed = await givenApp(t, server, token, 'killed', 'slow')
   const push = killed.startPush('hypeman', 'main')
   await push.line(/tick 1$/)
-  const [pid] = await qemuPids(server.pid)
+  const [pid] = await bwrapPids(server.pid)
   assert.ok(pid)
   process.kill(pid, 'SIGKILL')
   const result = await push.done
   const lost = await server.build(result.buildId!, token)
   assert.equal(lost.failure_class, 'infra', lost.error)
-  assert.match(lost.error ?? '', /VM ended unexpectedly/)
+  assert.match(lost.error ?? '', /sandbox ended unexpectedly/)
 
   const cancelled = await givenApp(t, server, token, 'cancelled', 'slow')
   const second = cancelled.startPush('hypeman', 'main')
@@ -58,7 +72,7 @@ test('a VM killed from outside is the installation’s failure; a cancelled buil
   const started = Date.now()
   const reply = await server.api(`/builds/${build!.id}`, token, { method: 'DELETE' })
   assert.equal(reply.status, 204)
-  assert.deepEqual(await qemuPids(server.pid), [])
+  assert.deepEqual(await bwrapPids(server.pid), [])
   t.diagnostic(`cancel took ${Date.now() - started} ms`)
   assert.match((await second.done).text, /was cancelled/)
   const ended = await server.build(build!.id, token)

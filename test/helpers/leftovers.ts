@@ -34,7 +34,16 @@ async function list(dir: string): Promise<string[]> {
 }
 
 /** Pids of the QEMU processes of one server: its children. */
-export async function qemuPids(serverPid: number): Promise<number[]> {
+export function qemuPids(serverPid: number): Promise<number[]> {
+  return childrenOf(serverPid, 'qemu-system')
+}
+
+/** Pids of the bwrap processes of one server. */
+export function bwrapPids(serverPid: number): Promise<number[]> {
+  return childrenOf(serverPid, '/bwrap')
+}
+
+async function childrenOf(serverPid: number, word: string): Promise<number[]> {
   const found: number[] = []
   for (const pid of await readdir('/proc')) {
     if (!/^\d+$/.test(pid)) continue
@@ -43,7 +52,7 @@ export async function qemuPids(serverPid: number): Promise<number[]> {
       readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => ''),
     ])
     const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
-    if (parent === serverPid && command.includes('qemu-system')) found.push(Number(pid))
+    if (parent === serverPid && command.includes(word)) found.push(Number(pid))
   }
   return found
 }
