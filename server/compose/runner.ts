@@ -19,6 +19,8 @@ export async function startRunner(core: Core): Promise<Runner> {
   const swept = await made.sweep()
   if (swept.length > 0) log.warn({ pods: swept }, 'ended pods of a dead server')
   const runner = await selectRunner(config.runner, [made])
+  const { PRETTY_NAME: system } = await runner.releaseData()
+  log.info({ runner: runner.name, boundary: runner.boundary, system }, 'runner chosen')
   if (runner.boundary === 'shared kernel') {
     log.warn(
       { runner: runner.name, boundary: runner.boundary },

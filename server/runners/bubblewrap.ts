@@ -3,6 +3,7 @@
 // and done in it what BuildKit needs.
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { readReleaseData } from '../disks/release-data.ts'
 import { asError } from '../errors.ts'
 import { SANDBOX_TRIAL_DEADLINE_MS } from '../limits.ts'
 import { type BubblewrapHost, startBubblewrapPod } from './bubblewrap-pod.ts'
@@ -30,6 +31,7 @@ const HINTS: [pattern: RegExp, hint: string][] = [
     /unshare failed: (Operation not permitted|No space left)/,
     'user namespaces are closed: see the sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns',
   ],
+  [/EINVAL.*chown/, 'the server is root of a user namespace that has too few user ids'],
   [/loop|mount.*state/, 'the kernel needs loop devices (modprobe loop) for the disk limit'],
   [/trial/, 'overlayfs in a user namespace needs Linux 5.11 or newer'],
   [/proc on \/proc/, '/proc is covered, as in most containers: start the server outside of one'],
@@ -50,6 +52,7 @@ export function createBubblewrapRunner(options: BubblewrapRunnerOptions): Runner
     {
       name: 'bubblewrap',
       boundary: 'shared kernel',
+      releaseData: () => readReleaseData(rootfs),
       unusableReason,
       startPod: (spec, paths, signal) =>
         startBubblewrapPod(spec, { tools, rootfs, paths, log }, signal),

@@ -1,5 +1,6 @@
 // The QEMU runner: a fresh microVM per build. Usable when the probe has really booted a guest here; a look at
 // /dev/kvm proves nothing (DESIGN §5).
+import { releaseDataOf } from '../disks/release-data.ts'
 import type { Parts } from '../setup/parts-types.ts'
 import type { Users } from '../setup/users.ts'
 import type { Accel } from './qemu-args.ts'
@@ -32,6 +33,7 @@ export function createQemuRunner(options: QemuRunnerOptions): Runner {
     {
       name: 'qemu',
       boundary: 'machine',
+      releaseData: () => releaseDataOf(builderDisk, parts),
       async unusableReason() {
         const { accel, reasons } = await probe()
         if (accel) return null

@@ -14,6 +14,7 @@ const POD_ID = /^[a-z0-9-]{1,64}$/
 export interface RunnerKind {
   name: string
   boundary: Runner['boundary']
+  releaseData: Runner['releaseData']
   unusableReason(): Promise<string | null>
   /** Starts one pod in folders that nobody else uses; called only where the runner is usable. */
   startPod(spec: PodSpec, paths: PodPaths, signal: AbortSignal): Promise<Pod>
@@ -74,6 +75,7 @@ export function createRunner(kind: RunnerKind, { runDir, dataDir, log }: RunnerF
   return {
     name: kind.name,
     boundary: kind.boundary,
+    releaseData: kind.releaseData,
     unusableReason: kind.unusableReason,
     async start(spec, signal) {
       const pod = startPod(spec, signal)

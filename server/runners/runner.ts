@@ -1,6 +1,20 @@
 // The seam between the pipeline and whatever isolates a build. A runner owns everything it starts:
 // after stop() nothing of the pod remains (process, socket, file, cgroup), also when start() failed
 // half way or the pod died by itself. What a runner needs privately stays inside it.
+//
+// Beside the interface of seed 003 (melange's container.Runner and Config):
+//   Name, Close                      name, close
+//   TestUsability                    unusableReason, which really tries, and says why not
+//   OCIImageLoader                   disks/builder-disk.ts and builder-root.ts: one OCI image for all runners
+//   StartPod, TerminatePod           start, Pod.stop; sweep for what a crash has left
+//   Run with environment, RunAs      the conversation with the agent, over Pod.connect: one pod runs one build, whose
+//                                    environment and users are its build arguments and its Dockerfile's
+//   Mounts, Capabilities             no choice of a caller: source and config read-only, services by port
+//   CPU, Memory, Disk                cpus, memoryMb, diskBytes
+//   Timeout                          the signals; pipeline/watchdog.ts
+//   TempDir                          the pod's own folders (pod-files.ts), gone with it
+//   WorkspaceTar                     nothing is copied out: what a build makes leaves as an image, by the registry
+//   GetReleaseData                   releaseData
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { BuildConfig, NetworkMode } from '../../agent/protocol.ts'
@@ -53,6 +67,8 @@ export function podNoun(boundary: Boundary): 'VM' | 'sandbox' {
 export interface Runner {
   readonly name: string
   readonly boundary: Boundary
+  /** os-release of the system that builds run in. */
+  releaseData(): Promise<Record<string, string>>
   /** null when usable, else one sentence: what was tried, what it said, how to fix it. */
   unusableReason(): Promise<string | null>
   /** Resolves when the sandbox process runs; rejects, leaving nothing behind, when it can't. */

@@ -4,21 +4,30 @@ import { readOnlyCache } from './cache.ts'
 import { hardeningLooks } from './doctor/hardening-looks.ts'
 import { type Look, rowOf } from './doctor/look.ts'
 import { partLooks } from './doctor/part-looks.ts'
+import { sandboxLooks } from './doctor/sandbox-looks.ts'
 import { isHealthy, type Row, renderTable, type Section } from './doctor/table.ts'
 import { setupEnv } from './env.ts'
 import { type MicroVmProbe, probeMicroVm } from './microvm-probe.ts'
 import { findParts } from './parts.ts'
 import { findUsers } from './users.ts'
 
+export interface DoctorOptions {
+  dataDir: string
+  /** As configured. */
+  runner: string
+}
+
 /** Prints the table; sets the exit code to 1 when something is not usable without which no build runs. */
-export async function runDoctor({ dataDir }: { dataDir: string }): Promise<void> {
+export async function runDoctor({ dataDir, runner }: DoctorOptions): Promise<void> {
   const { cacheDir, baseInitramfs } = setupEnv()
   const parts = await rowsOf(partLooks(readOnlyCache(cacheDir), baseInitramfs))
-  const probe = await probeRow()
+  const inSandboxes = runner === 'bubblewrap'
+  const probe = await probeRow({ isNeeded: !inSandboxes })
   const hardening = await rowsOf(hardeningLooks({ dataDir, probe: probe.result }))
   const sections: Section[] = [
     { title: `Parts (cache: ${cacheDir})`, rows: parts },
     { title: 'MicroVM', rows: [probe.row] },
+    ...(inSandboxes ? [await sandboxSection(cacheDir)] : []),
     { title: 'Hardening', rows: hardening },
   ]
   process.stdout.write(`${renderTable(sections)}\n`)
@@ -27,11 +36,20 @@ export async function runDoctor({ dataDir }: { dataDir: string }): Promise<void>
 
 const rowsOf = (looks: Look[]): Promise<Row[]> => Promise.all(looks.map(rowOf))
 
-async function probeRow(): Promise<{ row: Row; result: MicroVmProbe | undefined }> {
+async function sandboxSection(cacheDir: string): Promise<Section> {
+  const rows = await rowsOf(sandboxLooks(readOnlyCache(cacheDir)))
+  return { title: 'Sandbox (RUNNER=bubblewrap)', rows }
+}
+
+async function probeRow({
+  isNeeded,
+}: {
+  isNeeded: boolean
+}): Promise<{ row: Row; result: MicroVmProbe | undefined }> {
   let result: MicroVmProbe | undefined
   const row = await rowOf({
     name: 'guest boots',
-    isNeeded: true,
+    isNeeded,
     repair: 'npm run setup && npm run doctor',
     async look() {
       const { vm } = await findUsers()

@@ -15,6 +15,7 @@ import { givenDatabase, silent } from '../helpers/database.ts'
 const deadGuests: Runner = {
   name: 'fake',
   boundary: 'machine',
+  releaseData: async () => ({}),
   unusableReason: async () => null,
   start: async ({ id }) => ({
     id,

@@ -49,6 +49,7 @@ export function testRunner(kind: RunnerFacts): void {
     const socketPath = upstream.kind === 'socket' ? upstream.socketPath : ''
     const given = await givenRunner(t, kind.name)
     const { runner, runDir, dataDir, vmUid, remains } = given
+    assert.equal((await runner.releaseData()).ID, 'debian')
     const source = await sourceTar(await givenFolder(t), 'hello')
     const services = new Map([[5000, pipeTo(socketPath)]])
     const pod = await runner.start(podSpec('hello', source, { services }), never())

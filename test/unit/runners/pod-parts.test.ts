@@ -90,6 +90,7 @@ function givenRunner(
   return {
     name,
     boundary,
+    releaseData: async () => ({}),
     unusableReason: async () => reason,
     start: () => Promise.reject(new Error('not in this test')),
     sweep: async () => [],
