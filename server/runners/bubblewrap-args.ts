@@ -73,6 +73,12 @@ const WAIT_SCRIPT = `echo ready >&${CONTROL_FD}
 read -r go <&${CONTROL_FD} || exit 1
 exec "$@"`
 
+/**
+ * Making a user namespace takes no capability, but AppArmor on Ubuntu lets it be used only when who made it had
+ * this one. It is gone with the step into the namespace, as is every right outside of it.
+ */
+const TO_UNSHARE = '-all,+sys_admin'
+
 export function sandboxCommand(sandbox: Sandbox): Command {
   const { tools, ids, image, state, rootfs, root, tasks, openFiles } = sandbox
   const owner = `${ids.uid}:${ids.gid}`
@@ -85,7 +91,7 @@ export function sandboxCommand(sandbox: Sandbox): Command {
       ...['/bin/sh', '-c', MOUNT_SCRIPT, 'mounts', ...mounts],
       ...[tools.prlimit, `--nproc=${tasks}`],
       ...[tools.setpriv, `--reuid=${ids.uid}`, `--regid=${ids.gid}`, '--clear-groups'],
-      ...['--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all'],
+      ...['bounding-set', 'inh-caps', 'ambient-caps'].map((set) => `--${set}=${TO_UNSHARE}`),
       ...['--no-new-privs', '--pdeathsig=KILL', '--'],
       ...[tools.unshare, '--user', '--keep-caps', '--'],
       ...['/bin/sh', '-c', WAIT_SCRIPT, 'wait'],

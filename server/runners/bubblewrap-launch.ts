@@ -1,12 +1,15 @@
 // Starts a sandbox's chain of programs and takes part in it: tells the kernel whom the sandbox's ids stand
 // for (only root may), and learns which process is the first inside. DESIGN §4.9.
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { SANDBOX_START_DEADLINE_MS } from '../limits.ts'
 import type { UserIds } from '../setup/users.ts'
 import { POD_IDS, type Sandbox, sandboxCommand } from './bubblewrap-args.ts'
 import { type Child, startChild } from './child.ts'
 import type { ConsoleRing } from './console-ring.ts'
+
+const BIND_POLL_MS = 2
 
 export interface LaunchOptions {
   sandbox: Sandbox
@@ -14,18 +17,14 @@ export interface LaunchOptions {
   files: { source: number; config: number; seccomp: number }
   /** The process exists and has not done anything yet that needs limits. */
   onStarted(child: Child): Promise<void>
+  /** The first process inside, by its number out here: when it is gone, everything in there is. */
+  onInside(pid: number): Promise<void>
   /** It has been killed, but what it started may have been too young to end with it. */
   onFailed(): Promise<void>
 }
 
-export interface Launched {
-  child: Child
-  /** First process in the sandbox, by its number out here: when it is gone, everything in there is. */
-  firstPid: number
-}
-
 /** Resolves when the sandbox is made; rejects with its last words, and nothing left running, otherwise. */
-export async function launchSandbox(options: LaunchOptions): Promise<Launched> {
+export async function launchSandbox(options: LaunchOptions): Promise<void> {
   const { sandbox, ring, files } = options
   const child = await startChild(sandboxCommand(sandbox), {
     ring,
@@ -41,7 +40,8 @@ export async function launchSandbox(options: LaunchOptions): Promise<Launched> {
     await mapIds(child.pid, sandbox.ids)
     child.control!.write('go\n')
     const { 'child-pid': firstPid } = JSON.parse(await line('}')) as { 'child-pid': number }
-    return { child, firstPid }
+    await options.onInside(firstPid)
+    await untilBound(child, firstPid)
   } catch (error) {
     child.kill()
     await options.onFailed()
@@ -51,6 +51,23 @@ export async function launchSandbox(options: LaunchOptions): Promise<Launched> {
     throw new Error(`the sandbox ${how}: ${words || (error as Error).message}`, { cause: error })
   } finally {
     clearTimeout(deadline)
+  }
+}
+
+/**
+ * Until the first process has asked the kernel to end it with bwrap, and so with the server: right after that
+ * it takes the filter on itself, which can be seen. One that has ended already needs neither.
+ */
+async function untilBound(child: Child, firstPid: number): Promise<void> {
+  let ended = false
+  void child.ended.then(() => {
+    ended = true
+  })
+  for (;;) {
+    const status = await readFile(`/proc/${firstPid}/status`, 'utf8').catch(() => undefined)
+    if (status === undefined || /^State:\s+Z|^Seccomp:\s+2$/m.test(status)) return
+    if (ended) throw new Error('bwrap ended before its sandbox was made')
+    await sleep(BIND_POLL_MS)
   }
 }
 

@@ -94,7 +94,7 @@ async function startSandbox(spec: PodSpec, host: BubblewrapHost, owned: Owned): 
   for (const folder of [paths.root, paths.state]) await mkdir(folder, { mode: 0o711 })
   const files = await openFiles(spec, paths)
   try {
-    const { firstPid } = await launchSandbox({
+    await launchSandbox({
       ring: owned.ring,
       files: { source: files.source.fd, config: files.config.fd, seccomp: files.seccomp.fd },
       sandbox: {
@@ -114,9 +114,9 @@ async function startSandbox(spec: PodSpec, host: BubblewrapHost, owned: Owned): 
         await owned.cgroup?.add(child.pid)
         await record('bwrap', child.pid, paths, owned)
       },
+      onInside: (pid) => record('sandbox', pid, paths, owned),
       onFailed: () => killInside(owned),
     })
-    await record('sandbox', firstPid, paths, owned)
     await rm(paths.disks, { recursive: true })
   } finally {
     await Promise.all(Object.values(files).map((file: FileHandle) => file.close()))

@@ -26,9 +26,10 @@ busybox mount -t cgroup2 none /sys/fs/cgroup
 busybox mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work,userxattr trial merged
 busybox unshare -p -f -m /usr/bin/busybox mount -t proc proc /proc`
 
+/** Known causes; what is not known speaks for itself. */
 const HINTS: [pattern: RegExp, hint: string][] = [
   [
-    /unshare failed: (Operation not permitted|No space left)/,
+    /unshare failed: (Operation not permitted|No space left)|bwrap: .*Permission denied/,
     'user namespaces are closed: see the sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns',
   ],
   [/EINVAL.*chown/, 'the server is root of a user namespace that has too few user ids'],

@@ -11,6 +11,7 @@ import { ensureBubblewrap } from '../../server/setup/parts/bubblewrap.ts'
 import { silent } from '../helpers/database.ts'
 import { testParts } from '../helpers/parts.ts'
 import { podSpec } from '../helpers/pods.ts'
+import { testSandboxes } from '../helpers/sandboxes.ts'
 
 async function givenBroken(t: TestContext, script: string) {
   const dir = await mkdtemp(join(tmpdir(), 'hm-broken-'))
@@ -34,22 +35,24 @@ const CLOSED = `case "$*" in
 *) exec /usr/bin/unshare "$@" ;;
 esac`
 
-test('closed user namespaces are a reason with the sysctls that close them', async (t) => {
-  const { runner, remains } = await givenBroken(t, CLOSED)
-  const reason = await runner.unusableReason()
-  assert.match(reason ?? '', /unshare failed: Operation not permitted/)
-  assert.match(reason ?? '', /user\.max_user_namespaces/)
-  assert.deepEqual(await remains(), [])
-  await assert.rejects(selectRunner('bubblewrap', [runner]), { code: 'runner_unusable' })
-  const start = runner.start(podSpec('never', '/dev/null'), AbortSignal.timeout(60_000))
-  await assert.rejects(start, { code: 'runner_unusable' })
-  assert.deepEqual(await remains(), [])
-})
+await testSandboxes(() => {
+  test('closed user namespaces are a reason with the sysctls that close them', async (t) => {
+    const { runner, remains } = await givenBroken(t, CLOSED)
+    const reason = await runner.unusableReason()
+    assert.match(reason ?? '', /unshare failed: Operation not permitted/)
+    assert.match(reason ?? '', /user\.max_user_namespaces/)
+    assert.deepEqual(await remains(), [])
+    await assert.rejects(selectRunner('bubblewrap', [runner]), { code: 'runner_unusable' })
+    const start = runner.start(podSpec('never', '/dev/null'), AbortSignal.timeout(60_000))
+    await assert.rejects(start, { code: 'runner_unusable' })
+    assert.deepEqual(await remains(), [])
+  })
 
-test('a chain that stops without a word is a reason too', async (t) => {
-  const { runner, remains } = await givenBroken(t, 'exit 7')
-  assert.match((await runner.unusableReason()) ?? '', /ended with exit code 7/)
-  assert.deepEqual(await remains(), [])
+  test('a chain that stops without a word is a reason too', async (t) => {
+    const { runner, remains } = await givenBroken(t, 'exit 7')
+    assert.match((await runner.unusableReason()) ?? '', /ended with exit code 7/)
+    assert.deepEqual(await remains(), [])
+  })
 })
 
 test('who is not root is told so', async () => {

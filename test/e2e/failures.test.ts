@@ -4,14 +4,15 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { followEvents, givenApp, givenSettings } from '../helpers/apps.ts'
-import { bwrapPids, leftovers, qemuPids } from '../helpers/leftovers.ts'
+import { leftovers, podPids } from '../helpers/leftovers.ts'
+import { fastestRunner } from '../helpers/sandboxes.ts'
 import { givenServer } from '../helpers/server.ts'
 
 test('a timeout and an out-of-memory RUN are told apart', async (t) => {
-  const server = await givenServer(t, { RUNNER: 'bubblewrap' })
+  const server = await givenServer(t, { RUNNER: await fastestRunner() })
   const token = await server.token('ada')
-  await givenSettings(server, token, 'slow', { policy: { timeout_seconds: 20 } })
-  await givenSettings(server, token, 'hungry', { policy: { memory_mb: 512 } })
+  await givenSettings(server, token, 'slow', { policy: { timeout_seconds: 25 } })
+  await givenSettings(server, token, 'hungry', { policy: { memory_mb: 768 } })
   const slow = await givenApp(t, server, token, 'slow', 'slow')
   const hungry = await givenApp(t, server, token, 'hungry', 'hungry')
 
@@ -24,7 +25,7 @@ test('a timeout and an out-of-memory RUN are told apart', async (t) => {
   const timedOut = await server.build(late.buildId, token)
   assert.equal(timedOut.status, 'failed')
   assert.equal(timedOut.failure_class, 'timeout')
-  assert.match(timedOut.error ?? '', /20 s/)
+  assert.match(timedOut.error ?? '', /25 s/)
   assert.match(late.text, /class timeout/)
 
   assert.ok(greedy.buildId, greedy.text + server.logged())
@@ -33,7 +34,7 @@ test('a timeout and an out-of-memory RUN are told apart', async (t) => {
   assert.match(greedy.text, /hint: .*memory_mb/)
 
   assert.deepEqual((await leftovers(server.dataDir)).podFiles, [])
-  assert.deepEqual(await bwrapPids(server.pid), [])
+  assert.deepEqual(await podPids(server.pid), [])
 })
 
 test('a guest whose memory ends is class oom, and its VM is gone', async (t) => {
@@ -46,22 +47,22 @@ test('a guest whose memory ends is class oom, and its VM is gone', async (t) => 
   const outOfMemory = await server.build(greedy.buildId, token)
   assert.equal(outOfMemory.failure_class, 'oom', outOfMemory.error)
   assert.deepEqual((await leftovers(server.dataDir)).podFiles, [])
-  assert.deepEqual(await qemuPids(server.pid), [])
+  assert.deepEqual(await podPids(server.pid), [])
 })
 
 test('a pod killed from outside is the installation’s failure; a cancelled build’s pod is gone before its status says so', async (t) => {
-  const server = await givenServer(t, { RUNNER: 'bubblewrap' })
+  const server = await givenServer(t, { RUNNER: await fastestRunner() })
   const token = await server.token('ada')
   const killed = await givenApp(t, server, token, 'killed', 'slow')
   const push = killed.startPush('hypeman', 'main')
   await push.line(/tick 1$/)
-  const [pid] = await bwrapPids(server.pid)
+  const [pid] = await podPids(server.pid)
   assert.ok(pid)
   process.kill(pid, 'SIGKILL')
   const result = await push.done
   const lost = await server.build(result.buildId!, token)
   assert.equal(lost.failure_class, 'infra', lost.error)
-  assert.match(lost.error ?? '', /sandbox ended unexpectedly/)
+  assert.match(lost.error ?? '', /(VM|sandbox) ended unexpectedly/)
 
   const cancelled = await givenApp(t, server, token, 'cancelled', 'slow')
   const second = cancelled.startPush('hypeman', 'main')
@@ -72,7 +73,7 @@ test('a pod killed from outside is the installation’s failure; a cancelled bui
   const started = Date.now()
   const reply = await server.api(`/builds/${build!.id}`, token, { method: 'DELETE' })
   assert.equal(reply.status, 204)
-  assert.deepEqual(await bwrapPids(server.pid), [])
+  assert.deepEqual(await podPids(server.pid), [])
   t.diagnostic(`cancel took ${Date.now() - started} ms`)
   assert.match((await second.done).text, /was cancelled/)
   const ended = await server.build(build!.id, token)

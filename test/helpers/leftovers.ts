@@ -38,9 +38,9 @@ export function qemuPids(serverPid: number): Promise<number[]> {
   return childrenOf(serverPid, 'qemu-system')
 }
 
-/** Pids of the bwrap processes of one server. */
-export function bwrapPids(serverPid: number): Promise<number[]> {
-  return childrenOf(serverPid, '/bwrap')
+/** Pids of the pods of one server, whatever they run in. */
+export async function podPids(serverPid: number): Promise<number[]> {
+  return [...(await qemuPids(serverPid)), ...(await childrenOf(serverPid, '/bwrap'))]
 }
 
 async function childrenOf(serverPid: number, word: string): Promise<number[]> {
