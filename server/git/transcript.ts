@@ -29,7 +29,7 @@ interface OpenStep {
 
 const WAITING: Partial<Record<BuildStatus, string>> = {
   queued: 'queued',
-  building: 'starting the builder VM',
+  building: 'starting the builder',
   pushing: 'pushing the image',
 }
 
@@ -45,7 +45,7 @@ export function createTranscript({ buildId, links, now = Date.now }: TranscriptO
   function status(next: BuildStatus): string[] {
     waiting = { for: WAITING[next] ?? next, since: now() }
     current = undefined
-    if (next === 'building') return [`${STEP}Starting builder VM`]
+    if (next === 'building') return [`${STEP}Starting the builder`]
     if (next === 'pushing') return [`${STEP}Pushing image`]
     return []
   }

@@ -126,6 +126,8 @@ async function talk(socket: Socket, jobId: string): Promise<void> {
 function runnerOf(dial: () => Promise<Socket>): Runner {
   return {
     name: 'bench',
+    boundary: 'machine',
+    releaseData: async () => ({}),
     unusableReason: async () => null,
     start: async ({ id }) => ({
       id,

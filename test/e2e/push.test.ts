@@ -100,7 +100,7 @@ test('two pushes build at once, a third is told its position, and each gets its 
 
   const first = staged.startPush('hypeman', 'main')
   const second = broken.startPush('hypeman', 'main')
-  await Promise.all([first.line(/Starting builder VM/), second.line(/Starting builder VM/)])
+  await Promise.all([first.line(/Starting the builder/), second.line(/Starting the builder/)])
   const waiting = third.startPush('hypeman', 'main')
   const position = await waiting.line(/queued, position \d/)
   assert.match(position.text, /position 1/)

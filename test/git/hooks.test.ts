@@ -138,7 +138,7 @@ test('a waiting build shows its position as it changes, and a sign of life in si
   await push.line(/^ {7}queued, position 1$/)
   const { id } = await server.untilBuild()
   await server.move(id, 'queued', 'building')
-  await push.line(/^ {7}… starting the builder VM \(/)
+  await push.line(/^ {7}… starting the builder \(/)
   await server.say(id, { type: 'step', step: { n: 1, name: '[2/4] RUN sleep', state: 'started' } })
   await push.line(/^ {7}… still running: \[2\/4\] RUN sleep \(/)
   await server.end(id, 'ready')

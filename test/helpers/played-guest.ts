@@ -27,6 +27,8 @@ export function playedRunner(play: (guest: Guest) => Promise<void>, console = ''
   let started = 0
   return {
     name: 'played',
+    boundary: 'machine' as const,
+    releaseData: async () => ({}),
     get started() {
       return started
     },

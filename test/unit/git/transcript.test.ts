@@ -45,7 +45,7 @@ test('a build reads from top to bottom', () => {
       { type: 'status', status: 'ready' },
     ]),
     [
-      '-----> Starting builder VM',
+      '-----> Starting the builder',
       '       Builder VM ready in 5.1 s (qemu, tcg)',
       '-----> [internal] load build definition from Dockerfile DONE 0.0s',
       '-----> [1/3] FROM docker.io/library/node:20 (CACHED)',
