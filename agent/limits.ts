@@ -1,5 +1,6 @@
 // Bounds inside the guest; the host has its own and trusts none of these.
-export const CONFIG_BYTES_MAX = 1024 * 1024
+/** A Dockerfile and build arguments of 1 MiB each, escaped. */
+export const CONFIG_BYTES_MAX = 16 * 1024 * 1024
 /** A longer line is sent as several; JSON may escape one character as six. */
 export const LOG_LINE_CHARS_MAX = 64 * 1024
 export const STEP_NAME_CHARS_MAX = 1_000
