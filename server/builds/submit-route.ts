@@ -36,6 +36,7 @@ export function submitRoute({ builds, submissions }: SubmitRouteOptions) {
       'source_hash_mismatch',
       'source_too_large',
       'queue_full',
+      'disk_full',
     ],
     async handle({ principal, receive, header }) {
       const key = readIdempotencyKey(header('idempotency-key'))

@@ -7,6 +7,7 @@ import type { Principal } from '../auth/principal.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError, DOCKERFILE_REQUIRED, invalidRequest, notFound } from '../errors.ts'
 import type { ReceiveForm } from '../http/route.ts'
+import { requireDiskRoom } from '../objects/disk-room.ts'
 import type { Objects, StagedObject } from '../objects/objects.ts'
 import type { Queue } from '../queue/queue.ts'
 import { stageUpload, type UploadedSource, type UploadLimits } from '../sources/upload.ts'
@@ -49,6 +50,9 @@ export interface SubmissionsOptions {
   queue: Queue
   objects: Objects
   findCommit(principal: Principal, wanted: WantedCommit): Promise<HostedCommit>
+  /** A folder on the disk that must have room. */
+  diskPath: string
+  freeBytesMin?: number
   limits?: UploadLimits
 }
 
@@ -63,7 +67,7 @@ interface Prepared {
 export type Submissions = ReturnType<typeof createSubmissions>
 
 export function createSubmissions(options: SubmissionsOptions) {
-  const { db, store, queue, objects, findCommit, limits } = options
+  const { db, store, queue, objects, findCommit, diskPath, freeBytesMin, limits } = options
 
   /** Returns the id of the queued build, or of the one this request made before. */
   async function submit(
@@ -71,6 +75,7 @@ export function createSubmissions(options: SubmissionsOptions) {
     receive: ReceiveForm,
     idempotencyKey?: string,
   ): Promise<string> {
+    await requireDiskRoom(diskPath, freeBytesMin)
     const upload: { source?: UploadedSource | undefined } = {}
     try {
       const form = await receive(async (file: Readable) => {

@@ -103,6 +103,7 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
         queue,
         objects,
         findCommit: createFindCommit({ apps, repositories, git, objects }),
+        diskPath: paths.dataDir,
       }),
       reports: createReports({ db }),
       health: createHealth({ db, log: log.child({ mod: 'health' }) }),

@@ -1,11 +1,10 @@
 // pre-receive: may this push come in at all? Nothing is built here. A refusal is a reason and what to do; it
 // holds for the whole push, because git asks once for all refs.
-import { statfs } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { effectiveSettings } from '../apps/schema.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError } from '../errors.ts'
-import { DISK_FREE_BYTES_MIN } from '../limits.ts'
+import { requireDiskRoom } from '../objects/disk-room.ts'
 import { classify } from './classify.ts'
 import type { LivePush } from './live.ts'
 import type { RefUpdate } from './pkt-line.ts'
@@ -30,7 +29,7 @@ export interface AdmissionOptions {
 export type Admission = ReturnType<typeof createAdmission>
 
 export function createAdmission(options: AdmissionOptions) {
-  const { db, requireRoom, diskPath, freeBytesMin = DISK_FREE_BYTES_MIN } = options
+  const { db, requireRoom, diskPath, freeBytesMin } = options
   const deadlineMs = options.databaseDeadlineMs ?? DATABASE_DEADLINE_MS
 
   return async (push: LivePush, updates: readonly RefUpdate[]): Promise<Refusal | undefined> => {
@@ -42,27 +41,17 @@ export function createAdmission(options: AdmissionOptions) {
       isBuilt ||= classified.kind === 'build'
     }
     return (
-      (await refuseFullDisk(diskPath, freeBytesMin)) ??
+      (await refusalOf(requireDiskRoom(diskPath, freeBytesMin))) ??
       (await refuseWithoutDatabase(db, deadlineMs)) ??
-      (isBuilt ? refuseFullQueue(() => requireRoom(push.app.tenant)) : undefined)
+      (isBuilt ? refusalOf(requireRoom(push.app.tenant)) : undefined)
     )
   }
 }
 
-async function refuseFullDisk(path: string, freeBytesMin: number): Promise<Refusal | undefined> {
-  const { bavail, bsize } = await statfs(path)
-  if (bavail * bsize >= freeBytesMin) return undefined
-  const free = Math.floor((bavail * bsize) / 1024 / 1024)
-  const needed = Math.ceil(freeBytesMin / 1024 / 1024)
-  return {
-    reason: `the build server has ${free} MiB of disk left and takes no pushes below ${needed} MiB`,
-    hint: 'tell its operator; nothing of this push was kept',
-  }
-}
-
-async function refuseFullQueue(requireRoom: () => Promise<void>): Promise<Refusal | undefined> {
+/** What an AppError says, as a refusal. */
+async function refusalOf(check: Promise<void>): Promise<Refusal | undefined> {
   try {
-    await requireRoom()
+    await check
     return undefined
   } catch (error) {
     if (!(error instanceof AppError)) throw error

@@ -118,10 +118,12 @@ function readParts(
       const reason = asError(error).message
       fail(invalidRequest(`the body is not valid multipart/form-data: ${reason}`))
     })
-    req.once('close', () => {
+    const brokeOff = (): void => {
       if (!req.complete) fail(invalidRequest('the upload broke off'))
-    })
-    req.pipe(parser)
+    }
+    req.once('close', brokeOff)
+    if (req.destroyed) brokeOff()
+    else req.pipe(parser)
   })
   return { done, fail }
 }
@@ -149,6 +151,7 @@ function limitTime(
   { idleMaxMs, deadlineMs }: Pick<FormLimits, 'idleMaxMs' | 'deadlineMs'>,
   onLate: (reason: string) => void,
 ): void {
+  if (req.socket.destroyed) return
   const idle = setTimeout(() => {
     // Paused: it is the server that does not keep up.
     if (req.readableFlowing === false) idle.refresh()
@@ -163,8 +166,11 @@ function limitTime(
     clearTimeout(idle)
     clearTimeout(deadline)
     req.off('data', moving)
+    req.off('end', over)
+    req.socket.off('close', over)
   }
   req.on('data', moving)
-  req.once('end', over)
-  req.once('close', over)
+  req.on('end', over)
+  // Not the request's own: it is not told when its answer was complete before the connection went.
+  req.socket.on('close', over)
 }

@@ -313,3 +313,12 @@ test('weakness 33: links within the source are kept, also those that go up', asy
   )
   assert.equal((await api.call('/builds', post(['source', source]))).status, 202)
 })
+
+test('a full disk takes nothing to build', async (t) => {
+  const api = await givenApi(t, { freeBytesMin: Number.MAX_SAFE_INTEGER })
+  await assertRefused(api, post(['source', await tarGzOf(DOCKERFILE)]), [
+    503,
+    'disk_full',
+    /MiB of disk left and takes nothing to build below/,
+  ])
+})

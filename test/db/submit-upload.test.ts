@@ -138,8 +138,8 @@ test('an upload that stops moving is answered 408 and leaves nothing', async (t)
 
 test('an upload that trickles for ever is answered 408 and leaves nothing', async (t) => {
   const api = await givenApi(t, { formLimits: { deadlineMs: 1_000 } })
-  const { socket, write, answer } = await givenHalf(api)
-  const trickle = setInterval(() => void write('x'), 20)
+  const { socket, answer } = await givenHalf(api)
+  const trickle = setInterval(() => socket.write('1\r\nx\r\n'), 20)
   socket.on('error', () => {}) // the trickle meets the closed connection
   assert.match(await answer, /^HTTP\/1\.1 408 .*the body did not arrive within 1000 ms/s)
   clearInterval(trickle)

@@ -50,6 +50,7 @@ export interface TestApiOptions {
   now?: () => number
   queuedMax?: number
   uploadLimits?: UploadLimits
+  freeBytesMin?: number
   findCommit?: SubmissionsOptions['findCommit']
   formLimits?: Partial<FormLimits>
 }
@@ -86,6 +87,8 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
     queue,
     objects,
     findCommit: options.findCommit ?? (() => Promise.reject(notFound('app'))),
+    diskPath: objectsRoot,
+    ...(options.freeBytesMin === undefined ? {} : { freeBytesMin: options.freeBytesMin }),
     ...(options.uploadLimits ? { limits: options.uploadLimits } : {}),
   })
   const reports = createReports({ db, ...(options.now ? { now: options.now } : {}) })

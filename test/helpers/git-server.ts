@@ -141,7 +141,14 @@ export async function givenGitServer(
   const authenticate = createAuthenticate({ tokens })
   const builds = createBuilds({ db, store, queue, buildLog, registryName: () => REGISTRY })
   const findCommit = createFindCommit({ apps, repositories, git, objects })
-  const submissions = createSubmissions({ db, store, queue, objects, findCommit })
+  const submissions = createSubmissions({
+    db,
+    store,
+    queue,
+    objects,
+    findCommit,
+    diskPath: root,
+  })
   const http = createHttp({
     log,
     git: createGitHttp({
