@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Build } from '../../server/builds/schema.ts'
 import { followEvents, givenApp } from '../helpers/apps.ts'
 import { leftovers, qemuPids } from '../helpers/leftovers.ts'
+import { fastestRunner } from '../helpers/sandboxes.ts'
 import { givenServer, type TestServer } from '../helpers/server.ts'
 
 async function onlyBuild(server: TestServer, token: string, app: string): Promise<Build> {
@@ -17,11 +18,11 @@ async function onlyBuild(server: TestServer, token: string, app: string): Promis
 }
 
 test('Ctrl-C detaches: the build finishes and its log is complete', async (t) => {
-  const server = await givenServer(t)
+  const server = await givenServer(t, { RUNNER: await fastestRunner() })
   const token = await server.token('ada')
   const repo = await givenApp(t, server, token, 'hello', 'hello')
   const push = repo.startPush('hypeman', 'main')
-  await push.line(/Builder VM ready/)
+  await push.line(/Builder (VM|sandbox) ready/)
   push.interrupt()
   await push.done
   const { id } = await onlyBuild(server, token, 'hello')
@@ -63,7 +64,7 @@ test('weakness 14: a server killed in the middle of a build builds it again once
 })
 
 test('a server killed between the ref’s move and its intake queues the build after its restart', async (t) => {
-  const server = await givenServer(t)
+  const server = await givenServer(t, { RUNNER: await fastestRunner() })
   const token = await server.token('ada')
   const repo = await givenApp(t, server, token, 'hello', 'hello')
   // The server's own copy of the hook waits instead of reporting, so that the moment can be hit; it ends with
@@ -92,11 +93,11 @@ test('a server killed between the ref’s move and its intake queues the build a
 })
 
 test('weakness 15: SIGTERM hands a running build back, and the next start builds it without counting an attempt', async (t) => {
-  const server = await givenServer(t)
+  const server = await givenServer(t, { RUNNER: await fastestRunner() })
   const token = await server.token('ada')
   const repo = await givenApp(t, server, token, 'hello', 'hello')
   const push = repo.startPush('hypeman', 'main')
-  await push.line(/Builder VM ready/)
+  await push.line(/Builder (VM|sandbox) ready/)
   const started = Date.now()
   await server.kill('SIGTERM')
   t.diagnostic(`shutdown took ${Date.now() - started} ms`)

@@ -8,6 +8,7 @@ import { type TestContext, test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
 import { execa } from 'execa'
 import { followEvents, givenApp, givenSettings, imageName, skopeo } from '../helpers/apps.ts'
+import { fastestRunner } from '../helpers/sandboxes.ts'
 import { givenServer } from '../helpers/server.ts'
 
 async function givenFolder(t: TestContext): Promise<string> {
@@ -25,79 +26,84 @@ async function imageBytes(t: TestContext, source: string, creds: string): Promis
   return Buffer.concat((await Promise.all(files)).map((b) => (isGzip(b) ? gunzipSync(b) : b)))
 }
 
-test('weakness 8: a pushed build gets its secrets, and they are nowhere else', async (t) => {
-  const value = `tok/${randomBytes(18).toString('base64')}`
-  const body = Array.from({ length: 5 }, () => randomBytes(48).toString('base64'))
-  const pem = `-----BEGIN TEST KEY-----\n${body.join('\n')}\n-----END TEST KEY-----\n`
-  const folder = await givenFolder(t)
-  await mkdir(join(folder, 'ada'))
-  await mkdir(join(folder, 'shared'))
-  await writeFile(join(folder, 'ada/tok'), 'the app has its own')
-  await writeFile(join(folder, 'shared/key.pem'), pem)
-  const server = await givenServer(t, { BUILD_SECRETS_DIR: folder })
-  const token = await server.token('ada')
-  await givenSettings(server, token, 'vault', {
-    secrets: [{ id: 'tok', env_var: 'TOK' }, { id: 'key.pem' }, { id: 'extra', optional: true }],
-  })
-  const put = await server.api('/apps/vault/secrets/tok', token, {
-    method: 'PUT',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ value }),
-  })
-  assert.equal(put.status, 201)
-  const repo = await givenApp(t, server, token, 'vault', 'secrets')
-
-  const push = await repo.push('hypeman', 'main')
-
-  const build = await server.build(push.buildId!, token)
-  assert.equal(build.status, 'ready', push.text)
-  assert.match(push.text, /Secrets: tok \(also TOK\), key\.pem, extra \(optional, not set\)/)
-  const sum = createHash('sha256').update(value).digest('hex')
-  assert.match(push.text, new RegExp(`sum ${sum}`))
-  assert.match(push.text, /^ *same$/m)
-  assert.match(push.text, /^ *plain \*\*\*$/m)
-  assert.match(push.text, /^ *no extra$/m)
-
-  const utf8 = Buffer.from(value)
-  const hidden = [value, utf8.toString('base64'), utf8.toString('hex'), ...body]
-  const base64 = Buffer.from(pem).toString('base64').match(/.{76}/g) ?? []
-  const kept: Record<string, Buffer | string> = {
-    push: push.text,
-    events: JSON.stringify(await followEvents(server, build.id, token)),
-    build: JSON.stringify(build),
-    log: server.logged(),
-    image: await imageBytes(t, imageName(server, `builds/${build.id}`), `ada:${token}`),
-  }
-  for (const table of ['builds', 'build_events', 'apps', 'app_secrets']) {
-    kept[table] = JSON.stringify(await server.sql(`select ${table}::text as row from ${table}`))
-    assert.ok(kept[table].length > 50, table)
-  }
-  assert.ok(kept.image!.includes(sum), 'the scan sees what the image holds')
-  for (const [where, bytes] of Object.entries(kept)) {
-    for (const form of [...hidden, ...base64])
-      assert.ok(!bytes.includes(form), `${form} in ${where}`)
-  }
-  const found = await execa('grep', ['-rlF', '-e', value, '-e', body[2]!, server.dataDir], {
-    reject: false,
-  })
-  assert.deepEqual([found.stdout, found.exitCode], ['', 1])
-  const limits = await readFile(`/proc/${server.pid}/limits`, 'utf8')
-  assert.match(limits, /^Max core file size +0 +0 /m)
-
-  await t.test('a missing secret fails the next push before a VM is started', async () => {
-    const gone = await server.api('/apps/vault', token, {
-      method: 'PATCH',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ secrets: [{ id: 'tok' }, { id: 'deploy_key' }] }),
+for (const runner of new Set(['qemu', await fastestRunner()])) {
+  test(`weakness 8: a build pushed to ${runner} gets its secrets, and they are nowhere else`, async (t) => {
+    const value = `tok/${randomBytes(18).toString('base64')}`
+    const body = Array.from({ length: 5 }, () => randomBytes(48).toString('base64'))
+    const pem = `-----BEGIN TEST KEY-----\n${body.join('\n')}\n-----END TEST KEY-----\n`
+    const folder = await givenFolder(t)
+    await mkdir(join(folder, 'ada'))
+    await mkdir(join(folder, 'shared'))
+    await writeFile(join(folder, 'ada/tok'), 'the app has its own')
+    await writeFile(join(folder, 'shared/key.pem'), pem)
+    const server = await givenServer(t, { BUILD_SECRETS_DIR: folder, RUNNER: runner })
+    const token = await server.token('ada')
+    await givenSettings(server, token, 'vault', {
+      secrets: [{ id: 'tok', env_var: 'TOK' }, { id: 'key.pem' }, { id: 'extra', optional: true }],
     })
-    assert.equal(gone.status, 200)
-    await repo.commit('again')
-    const second = await repo.push('hypeman', 'main')
-    const failed = await server.build(second.buildId!, token)
-    assert.equal(failed.failure_class, 'source')
-    assert.match(failed.error ?? '', /^secret deploy_key is not set: PUT \/apps\/vault\/secrets\//)
-    assert.match(second.text, /error: build .* failed: secret deploy_key is not set/)
-    assert.doesNotMatch(second.text, /Builder VM ready/)
-    assert.equal(failed.phases?.vm_ms, undefined)
+    const put = await server.api('/apps/vault/secrets/tok', token, {
+      method: 'PUT',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ value }),
+    })
+    assert.equal(put.status, 201)
+    const repo = await givenApp(t, server, token, 'vault', 'secrets')
+
+    const push = await repo.push('hypeman', 'main')
+
+    const build = await server.build(push.buildId!, token)
+    assert.equal(build.status, 'ready', push.text)
+    assert.match(push.text, /Secrets: tok \(also TOK\), key\.pem, extra \(optional, not set\)/)
+    const sum = createHash('sha256').update(value).digest('hex')
+    assert.match(push.text, new RegExp(`sum ${sum}`))
+    assert.match(push.text, /^ *same$/m)
+    assert.match(push.text, /^ *plain \*\*\*$/m)
+    assert.match(push.text, /^ *no extra$/m)
+
+    const utf8 = Buffer.from(value)
+    const hidden = [value, utf8.toString('base64'), utf8.toString('hex'), ...body]
+    const base64 = Buffer.from(pem).toString('base64').match(/.{76}/g) ?? []
+    const kept: Record<string, Buffer | string> = {
+      push: push.text,
+      events: JSON.stringify(await followEvents(server, build.id, token)),
+      build: JSON.stringify(build),
+      log: server.logged(),
+      image: await imageBytes(t, imageName(server, `builds/${build.id}`), `ada:${token}`),
+    }
+    for (const table of ['builds', 'build_events', 'apps', 'app_secrets']) {
+      kept[table] = JSON.stringify(await server.sql(`select ${table}::text as row from ${table}`))
+      assert.ok(kept[table].length > 50, table)
+    }
+    assert.ok(kept.image!.includes(sum), 'the scan sees what the image holds')
+    for (const [where, bytes] of Object.entries(kept)) {
+      for (const form of [...hidden, ...base64])
+        assert.ok(!bytes.includes(form), `${form} in ${where}`)
+    }
+    const found = await execa('grep', ['-rlF', '-e', value, '-e', body[2]!, server.dataDir], {
+      reject: false,
+    })
+    assert.deepEqual([found.stdout, found.exitCode], ['', 1])
+    const limits = await readFile(`/proc/${server.pid}/limits`, 'utf8')
+    assert.match(limits, /^Max core file size +0 +0 /m)
+
+    await t.test('a missing secret fails the next push before a VM is started', async () => {
+      const gone = await server.api('/apps/vault', token, {
+        method: 'PATCH',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ secrets: [{ id: 'tok' }, { id: 'deploy_key' }] }),
+      })
+      assert.equal(gone.status, 200)
+      await repo.commit('again')
+      const second = await repo.push('hypeman', 'main')
+      const failed = await server.build(second.buildId!, token)
+      assert.equal(failed.failure_class, 'source')
+      assert.match(
+        failed.error ?? '',
+        /^secret deploy_key is not set: PUT \/apps\/vault\/secrets\//,
+      )
+      assert.match(second.text, /error: build .* failed: secret deploy_key is not set/)
+      assert.doesNotMatch(second.text, /Builder (VM|sandbox) ready/)
+      assert.equal(failed.phases?.vm_ms, undefined)
+    })
   })
-})
+}
