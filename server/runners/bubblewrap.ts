@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { readReleaseData } from '../disks/release-data.ts'
 import { asError } from '../errors.ts'
 import { SANDBOX_TRIAL_DEADLINE_MS } from '../limits.ts'
+import { isRoot } from '../setup/debian.ts'
 import { type BubblewrapHost, startBubblewrapPod } from './bubblewrap-pod.ts'
 import { podPaths } from './pod-files.ts'
 import type { PodSpec, Runner } from './runner.ts'
@@ -16,6 +17,9 @@ export interface BubblewrapRunnerOptions extends RunnerFolders {
   /** The unpacked builder image. */
   rootfs: string
 }
+
+export const ONLY_ROOT =
+  'only root may give a sandbox user ids of its own; start the server as root'
 
 /** What runc and overlayfs do later: a nested PID namespace with its own /proc, an overlay, loopback. */
 const TRIAL = `set -e
@@ -65,9 +69,7 @@ export function createBubblewrapRunner(options: BubblewrapRunnerOptions): Runner
 /** Makes a sandbox and works in it; one sentence when that does not go. Nothing of it remains. */
 async function trialFailure(options: BubblewrapRunnerOptions): Promise<string | null> {
   const { tools, rootfs, runDir, dataDir, log } = options
-  if (process.getuid?.() !== 0) {
-    return 'only root may give a sandbox user ids of its own; start the server as root'
-  }
+  if (!isRoot()) return ONLY_ROOT
   const id = `trial-${randomBytes(6).toString('hex')}`
   const paths = podPaths(runDir, dataDir, id)
   const command = ['/usr/bin/busybox', 'sh', '-c', TRIAL]

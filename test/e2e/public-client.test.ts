@@ -5,9 +5,10 @@ import { ConflictError, toFile } from '@onkernel/hypeman'
 import { execa } from 'execa'
 import type { BuildStep } from '../../server/builds/schema.ts'
 import { skopeo } from '../helpers/apps.ts'
-import { qemuPids } from '../helpers/leftovers.ts'
+import { podPids } from '../helpers/leftovers.ts'
 import { followToEnd, linesOf, publicClient, statusesOf } from '../helpers/public-client.ts'
 import { givenRepo } from '../helpers/repo.ts'
+import { fastestRunner } from '../helpers/sandboxes.ts'
 import { givenServer } from '../helpers/server.ts'
 
 async function archiveOf(t: TestContext, fixture: string) {
@@ -18,7 +19,7 @@ async function archiveOf(t: TestContext, fixture: string) {
 }
 
 test('the public client builds, follows, reads and cancels', async (t) => {
-  const server = await givenServer(t)
+  const server = await givenServer(t, { RUNNER: await fastestRunner() })
   const token = await server.token('ada')
   const client = publicClient(server.url, token)
   assert.equal((await client.health.check()).status, 'ok')
@@ -63,7 +64,7 @@ test('the public client builds, follows, reads and cancels', async (t) => {
         if (isAsked || !event.content?.startsWith('tick')) continue
         isAsked = true
         await client.builds.cancel(id)
-        assert.deepEqual(await qemuPids(server.pid), [])
+        assert.deepEqual(await podPids(server.pid), [])
       }
       assert.deepEqual(statuses, ['queued', 'building', 'cancelled'])
       const build = await client.builds.get(id)

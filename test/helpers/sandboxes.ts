@@ -5,11 +5,13 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { ONLY_ROOT } from '../../server/runners/bubblewrap.ts'
+import { isRoot } from '../../server/setup/debian.ts'
 import { makeRunner, type RunnerName } from './pods.ts'
 
 /** What can be wrong with a machine; anything else is wrong with the runner, and must fail. */
 const OF_THE_MACHINE =
-  /only root may|user\.max_user_namespaces|loop devices|Linux 5\.11|in most containers|too few user ids/
+  /user\.max_user_namespaces|loop devices|Linux 5\.11|in most containers|too few user ids/
 
 let reason: Promise<string | null> | undefined
 
@@ -19,6 +21,8 @@ export function noSandboxReason(): Promise<string | null> {
 }
 
 async function lookForReason(): Promise<string | null> {
+  // Nothing is installed for what could not be used.
+  if (!isRoot()) return ONLY_ROOT
   const dir = await mkdtemp(join(tmpdir(), 'hm-usable-'))
   try {
     await chmod(dir, 0o711)
