@@ -40,7 +40,7 @@ export function createReconciler(options: ReconcilerOptions) {
           if (await recoverBranch(app, `${BRANCHES}${branch}`)) queued += 1
         } catch (error) {
           const facts = { app: app.name, tenant: app.tenant, branch, err: asError(error).message }
-          if (error instanceof AppError) log.warn(facts, 'a lost push cannot be built')
+          if (error instanceof AppError) log.warn(facts, outcomeOf(error))
           else log.error(facts, 'could not reconcile a branch; will retry')
         }
       }
@@ -84,4 +84,9 @@ export function createReconciler(options: ReconcilerOptions) {
       await round
     },
   }
+}
+
+function outcomeOf({ code }: AppError): string {
+  if (code === 'queue_full') return 'a lost push waits for room in the queue'
+  return 'a lost push cannot be built'
 }
