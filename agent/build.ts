@@ -16,7 +16,7 @@ import { note } from './clock.ts'
 import { explainFailure, type Failure } from './failure.ts'
 import type { StepsMemory } from './memory.ts'
 import { createProgress, type Progress } from './progress.ts'
-import type { AgentMessage, BuildConfig, BuildResult } from './protocol.ts'
+import type { BuildConfig, BuildResult, EventMessage } from './protocol.ts'
 import { provenanceOf } from './provenance.ts'
 import { removeSecrets, takeSecrets } from './secrets.ts'
 import { type SourceInput, unpackSource } from './source.ts'
@@ -48,7 +48,7 @@ export async function runBuild(options: BuildOptions): Promise<BuildRun> {
   const started = performance.now()
   let last: Promise<void> = Promise.resolve()
   let version: Promise<string> | undefined
-  const emit = (message: AgentMessage) => {
+  const emit = (message: EventMessage) => {
     // Asked when nothing else needs the processor: it costs a start of the large program.
     if (isNearEnd(message)) version ??= buildkitVersion()
     last = options.channel.send(message).catch((error) => note(`message not sent: ${error}`))
@@ -118,7 +118,7 @@ async function withoutSecrets(config: BuildConfig, error: Error): Promise<BuildR
   return { result, stop: async () => {} }
 }
 
-function isNearEnd(message: AgentMessage): boolean {
+function isNearEnd(message: EventMessage): boolean {
   if (message.type === 'status') return message.status === 'pushing'
   return message.type === 'step' && message.step.state === 'failed'
 }
@@ -135,7 +135,7 @@ class PrepareFailure extends Error {
 async function prepare(
   { config, source, runFolder, channel, signal }: BuildOptions,
   daemon: Buildkitd,
-  emit: (message: AgentMessage) => void,
+  emit: (message: EventMessage) => void,
 ): Promise<PreparedPaths> {
   writeCredentials(config, `${runFolder}/docker`)
   const unpacked = unpackSource({

@@ -1,78 +1,198 @@
-// The agent's end of the channel: a unix socket that socat relays to the agent's vsock port. Every caller is
-// greeted, since a dial of the host may be given up half way; the first that answers `host_ready` is the
-// host, and with it the listener closes, so that nothing can ever speak as the host or as the agent.
+// The agent's end of the channel: a unix socket that is relayed to the agent's port. Every caller is greeted,
+// but only one that shows the key of the build becomes the host; build steps may dial as well. A host that
+// comes again takes the place of its earlier connection and gets what it has not acknowledged.
+import { createHash, timingSafeEqual } from 'node:crypto'
 import { chmodSync, rmSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { RESULT_DRAIN_MS } from './limits.ts'
-import { type AgentMessage, type HostMessage, MESSAGE_BYTES_MAX } from './protocol.ts'
+import { readHostMessages } from './host-messages.ts'
+import { CALLER_DEADLINE_MS, CALLERS_MAX, HOST_ABSENCE_MAX_MS } from './limits.ts'
+import { createOutbox } from './outbox.ts'
+import {
+  type AgentMessage,
+  type AgentPhase,
+  type EventMessage,
+  type HostMessage,
+  PROTOCOL_VERSION,
+} from './protocol.ts'
 
 export interface Channel {
-  /** Resolves when the host is connected. */
+  /** Resolves when the host is connected for the first time. */
   readonly connected: Promise<void>
-  /** Resolves when the host is gone; nobody is there to build for any more. */
+  /** Resolves when the host has stayed away for too long; nobody is there to build for any more. */
   readonly closed: Promise<void>
-  /** Sends in call order; resolves when the host keeps up with what was sent. */
-  send(message: AgentMessage): Promise<void>
-  /** Resolves when the host has read everything and hung up, or after a deadline. */
+  /** Numbers and keeps the message; resolves when the host keeps up with what was told. */
+  send(message: EventMessage): Promise<void>
+  /** Says that the agent lives, when the channel is idle. */
+  heartbeat(): void
+  /** Resolves when the host has taken everything or stays away. */
   finish(): Promise<void>
 }
 
 export interface ChannelOptions {
   path: string
   greeting: AgentMessage
-  onMessage(message: HostMessage): void
+  /** Undefined when the configuration could not be read: then there is nothing to guard. */
+  key: string | undefined
+  onCancel(reason: string): void
+  hostAbsenceMaxMs?: number
 }
 
-export async function openChannel({ path, greeting, onMessage }: ChannelOptions): Promise<Channel> {
-  let host: Socket | undefined
-  const callers = new Set<Socket>()
+interface Host {
+  socket: Socket
+  /** Number of the last message written to this connection. */
+  sent: number
+  isCongested: boolean
+}
+
+export async function openChannel(options: ChannelOptions): Promise<Channel> {
+  const { path, greeting, key, onCancel, hostAbsenceMaxMs = HOST_ABSENCE_MAX_MS } = options
+  const outbox = createOutbox()
+  const callers = new Map<Socket, NodeJS.Timeout>()
   const connected = signal()
   const closed = signal()
+  let host: Host | undefined
+  let isClosed = false
+  let absence: NodeJS.Timeout | undefined
+  let phase: AgentPhase | 'completed' = 'preparing'
 
   rmSync(path, { force: true })
   const server = createServer((caller) => {
-    callers.add(caller)
+    welcome(caller)
     caller.on('error', () => {}) // 'close' follows and is what counts
     caller.on('close', () => {
-      callers.delete(caller)
-      if (caller === host) closed.give()
+      forget(caller)
+      if (host?.socket === caller) lost()
     })
     caller.write(encode(greeting))
-    readLines(caller, (message) => {
-      if (message.type === 'host_ready') adopt(caller)
-      if (caller === host) onMessage(message)
+    readHostMessages(caller, (message) => {
+      if (host?.socket === caller) obey(message, host)
+      else if (message.type === 'host_ready') adopt(caller, message)
+      else caller.destroy()
     })
   })
-  function adopt(caller: Socket): void {
-    if (host) return
-    host = caller
-    server.close()
-    for (const other of callers) if (other !== host) other.destroy()
-    connected.give()
-  }
   await listen(server, path)
 
-  let last: Promise<void> = connected.given
-  async function send(message: AgentMessage): Promise<void> {
-    const line = encode(message)
-    if (line.length > MESSAGE_BYTES_MAX) {
-      throw new Error(`a ${message.type} message of ${line.length} bytes is too long`)
+  function welcome(caller: Socket): void {
+    const [oldest] = callers.keys()
+    if (callers.size >= CALLERS_MAX) oldest?.destroy()
+    callers.set(
+      caller,
+      setTimeout(() => caller.destroy(), CALLER_DEADLINE_MS),
+    )
+  }
+
+  function forget(caller: Socket): void {
+    clearTimeout(callers.get(caller))
+    callers.delete(caller)
+  }
+
+  function adopt(caller: Socket, message: HostMessage & { type: 'host_ready' }): void {
+    if (isClosed || !isKey(message.key, key)) {
+      caller.destroy()
+      return
     }
-    last = last.then(() => write(host, line, closed.given))
-    return last
+    const refusal = refuse(message)
+    if (refusal) {
+      caller.end(encode({ type: 'error', error: refusal }))
+      return
+    }
+    forget(caller)
+    clearTimeout(absence)
+    const earlier = host?.socket
+    host = { socket: caller, sent: message.after, isCongested: false }
+    earlier?.destroy()
+    connected.give()
+    pump(host)
+  }
+
+  function refuse({ protocol, after }: HostMessage & { type: 'host_ready' }): string | undefined {
+    if (protocol !== PROTOCOL_VERSION) {
+      return `this agent speaks version ${PROTOCOL_VERSION} of the protocol, not ${protocol}`
+    }
+    if (outbox.acknowledge(after)) return undefined
+    const { acknowledged, last } = outbox
+    return `the host wants what follows message ${after}, the agent has ${acknowledged + 1} to ${last}`
+  }
+
+  function obey(message: HostMessage, to: Host): void {
+    switch (message.type) {
+      case 'ack':
+        // What it has not been sent it cannot have.
+        if (message.seq > to.sent || !outbox.acknowledge(message.seq)) to.socket.destroy()
+        return
+      case 'get_status':
+        to.socket.write(encode({ type: 'status', status: phase, last: outbox.last }))
+        return
+      case 'get_result':
+        to.sent = outbox.acknowledged
+        pump(to)
+        return
+      case 'cancel':
+        onCancel(message.reason)
+        return
+      case 'host_ready':
+        to.socket.destroy()
+    }
+  }
+
+  function lost(): void {
+    host = undefined
+    if (isClosed) return
+    absence = setTimeout(giveUp, hostAbsenceMaxMs)
+  }
+
+  function giveUp(): void {
+    isClosed = true
+    server.close()
+    outbox.abandon()
+    closed.give()
+  }
+
+  /** Writes what this connection has not had yet, as fast as it is read. */
+  function pump(to: Host): void {
+    while (!to.isCongested && to.socket.writable && to === host) {
+      const line = outbox.line(to.sent + 1)
+      if (!line) return
+      to.sent += 1
+      if (to.socket.write(line)) continue
+      to.isCongested = true
+      to.socket.once('drain', () => {
+        to.isCongested = false
+        pump(to)
+      })
+    }
   }
 
   return {
     connected: connected.given,
     closed: closed.given,
-    send,
+    async send(message: EventMessage): Promise<void> {
+      outbox.add(message)
+      if (message.type === 'status') phase = message.status
+      if (message.type === 'result') phase = 'completed'
+      if (host) pump(host)
+      await outbox.room()
+    },
+    heartbeat(): void {
+      if (host?.socket.writable && !host.isCongested)
+        host.socket.write(encode({ type: 'heartbeat' }))
+    },
     async finish(): Promise<void> {
-      await Promise.race([last, closed.given])
-      await Promise.race([closed.given, sleep(RESULT_DRAIN_MS, undefined, { ref: false })])
-      host?.destroy()
+      await outbox.empty()
+      isClosed = true
+      clearTimeout(absence)
+      server.close()
+      for (const caller of callers.keys()) caller.destroy()
+      host?.socket.end()
     },
   }
+}
+
+/** Hashed first, because only strings of one length can be compared in constant time. */
+function isKey(shown: string, key: string | undefined): boolean {
+  if (key === undefined) return true
+  const hash = (text: string) => createHash('sha256').update(text).digest()
+  return timingSafeEqual(hash(shown), hash(key))
 }
 
 /** Something that happens once. */
@@ -94,44 +214,4 @@ async function listen(server: Server, path: string): Promise<void> {
 
 function encode(message: AgentMessage): Buffer {
   return Buffer.from(`${JSON.stringify(message)}\n`)
-}
-
-async function write(
-  socket: Socket | undefined,
-  line: Buffer,
-  closed: Promise<void>,
-): Promise<void> {
-  if (!socket?.writable) return
-  if (socket.write(line)) return
-  const drained = new Promise<void>((resolve) => socket.once('drain', resolve))
-  await Promise.race([drained, closed])
-}
-
-/** Splits at newlines only; a message over the cap or one that does not parse ends the connection. */
-function readLines(socket: Socket, onMessage: (message: HostMessage) => void): void {
-  let pending: Buffer = Buffer.alloc(0)
-  socket.on('data', (chunk: Buffer) => {
-    pending = Buffer.concat([pending, chunk])
-    for (let end = pending.indexOf(10); end !== -1; end = pending.indexOf(10)) {
-      const message = parse(pending.subarray(0, end))
-      pending = pending.subarray(end + 1)
-      if (!message) {
-        socket.destroy()
-        return
-      }
-      onMessage(message)
-    }
-    if (pending.length > MESSAGE_BYTES_MAX) socket.destroy()
-  })
-}
-
-function parse(line: Buffer): HostMessage | undefined {
-  try {
-    const message = JSON.parse(line.toString('utf8')) as Record<string, unknown>
-    if (message.type === 'host_ready') return { type: 'host_ready' }
-    if (message.type === 'cancel') return { type: 'cancel', reason: String(message.reason ?? '') }
-  } catch {
-    // Falls through: what does not parse is treated like an unknown message.
-  }
-  return undefined
 }

@@ -19,7 +19,13 @@ export const BUILDKITD_READY_DEADLINE_MS = 120_000
 export const BUILDKITD_POLL_MS = 25
 export const BUILDKITD_LOG_LINES_MAX = 100
 export const CHILD_STOP_GRACE_MS = 3_000
-/** How long the host may take to read the result before the agent gives up waiting. */
-export const RESULT_DRAIN_MS = 10_000
+/** Told but not yet acknowledged; when it is full, the build waits. */
+export const OUTBOX_BYTES_MAX = 2 * 1024 * 1024
+/** How long a build goes on without its host before it is given up. Longer than the host tries to come back. */
+export const HOST_ABSENCE_MAX_MS = 90_000
+/** Callers that have not shown the key yet: no more than these, no longer than this, no longer line. */
+export const CALLERS_MAX = 8
+export const CALLER_DEADLINE_MS = 10_000
+export const CALLER_BYTES_MAX = 4 * 1024
 /** A finished step is reported after this pause, unless it starts again. */
 export const STEP_SETTLE_MS = 100

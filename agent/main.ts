@@ -14,6 +14,7 @@ import {
   type BuildResult,
   EGRESS_PORT,
   LISTENING_NOTE,
+  PROTOCOL_VERSION,
   REGISTRY_PORT,
 } from './protocol.ts'
 import { openTunnels } from './tunnels.ts'
@@ -30,16 +31,20 @@ async function main(): Promise<void> {
   const stop = new AbortController()
   const channel = await openChannel({
     path: `${RUN_FOLDER}/agent.sock`,
-    greeting: { type: 'hello', job_id: jobOf(config), boot_ms: uptimeMs() },
-    onMessage: (message) => {
-      if (message.type === 'cancel') stop.abort(new Error(message.reason))
+    greeting: {
+      type: 'hello',
+      protocol: PROTOCOL_VERSION,
+      job_id: jobOf(config),
+      boot_ms: uptimeMs(),
     },
+    key: config instanceof Error ? undefined : config.channel_key,
+    onCancel: (reason) => stop.abort(new Error(reason)),
   })
   note(LISTENING_NOTE)
   process.once('SIGTERM', () => stop.abort(new Error('the guest is going down')))
   void channel.connected.then(() => note('host connected'))
   void channel.closed.then(() => stop.abort(new Error('the host hung up')))
-  const heartbeat = startHeartbeat(channel)
+  const heartbeat = setInterval(channel.heartbeat, HEARTBEAT_MS)
   try {
     if (config instanceof Error) await report(channel, unreadable(config))
     else await serve(channel, config, stop.signal)
@@ -80,19 +85,8 @@ async function serve(channel: Channel, config: BuildConfig, signal: AbortSignal)
 }
 
 async function report(channel: Channel, result: BuildResult): Promise<void> {
-  await Promise.race([channel.send({ type: 'result', result }), channel.closed])
+  await channel.send({ type: 'result', result })
   await channel.finish()
-}
-
-function startHeartbeat(channel: Channel): NodeJS.Timeout {
-  let idle = true
-  return setInterval(() => {
-    if (!idle) return
-    idle = false
-    void channel.send({ type: 'heartbeat' }).then(() => {
-      idle = true
-    })
-  }, HEARTBEAT_MS)
 }
 
 function unreadable(error: Error): BuildResult {

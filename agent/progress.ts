@@ -4,7 +4,7 @@
 import { createFacts, type Facts } from './facts.ts'
 import { ERROR_CHARS_MAX, PLAIN_LINES_MAX, STEP_NAME_CHARS_MAX, STEP_SETTLE_MS } from './limits.ts'
 import { createOutputLines, type OutputLines } from './output-lines.ts'
-import type { AgentMessage, Step } from './protocol.ts'
+import type { EventMessage, Step } from './protocol.ts'
 import {
   parseRawLine,
   type RawLog,
@@ -30,7 +30,7 @@ interface KnownStep {
   closed: boolean
 }
 
-export function createProgress(emit: (message: AgentMessage) => void): Progress {
+export function createProgress(emit: (message: EventMessage) => void): Progress {
   const steps = new Map<string, KnownStep>()
   const facts = createFacts()
   let held: { vertex: RawVertex; timer: NodeJS.Timeout } | undefined

@@ -1,7 +1,11 @@
 // The shared wire vocabulary of host and agent: one JSON message per line over the channel
 // (vsock port 5001), and the shape of /config/build.json. Follows seed 000's VsockMessage and BuildConfig.
+// The agent greets every caller; the host proves itself with the key of the build and says what it has. What
+// the agent tells of the build is numbered and kept until acknowledged, so a broken channel loses nothing.
 // Types and names only: both sides import it, it imports nothing.
 
+/** Version of the messages below; host and agent of different versions do not talk. */
+export const PROTOCOL_VERSION = 1
 /** The agent listens here inside the guest (seed 000). */
 export const AGENT_PORT = 5001
 /** Guest → host: the registry proxy; inside the guest it is localhost:5000. */
@@ -21,11 +25,17 @@ export type NetworkMode = 'isolated' | 'egress'
 /** /config/build.json: seed 000's fields, plus what a pushed build needs. */
 export interface BuildConfig {
   job_id: string
+  /** What the host shows to the agent, so that nothing else in the guest can speak as the host. */
+  channel_key: string
+  /** Text of a Dockerfile; wins over the one in the source and is never written there. */
   dockerfile?: string
   /** Path of the Dockerfile relative to source_path; default `Dockerfile`. */
   dockerfile_path?: string
   target?: string
+  /** The digest the final stage's base image must have. */
   base_image_digest?: string
+  /** `linux/amd64`; only the guest's own. */
+  platform?: string
   /** Registry as the guest reaches it, without scheme: `localhost:5000`. */
   registry_url: string
   /** Public name of the same registry (`host:port`): a FROM of it goes through the tunnel. */
@@ -43,6 +53,8 @@ export interface BuildConfig {
   secrets_nonce?: string
   timeout_seconds: number
   network_mode: NetworkMode
+  /** What the host's egress proxy lets this build reach. */
+  allowed_domains?: string[]
   is_admin_build?: boolean
   global_cache_key?: string
   no_cache?: boolean
@@ -134,13 +146,33 @@ export interface BuildResult {
 /** What the agent is busy with; `pushing` becomes the build's status. */
 export type AgentPhase = 'preparing' | 'building' | 'pushing'
 
-export type AgentMessage =
-  | { type: 'hello'; job_id: string; boot_ms: number }
+/** What the agent tells of the build, in this order: each goes out with a number of its own. */
+export type EventMessage =
   | { type: 'status'; status: AgentPhase }
   | { type: 'step'; step: Step }
   /** One line, without its newline. `step` is the number of the vertex that printed it. */
   | { type: 'log'; log: string; step?: number }
-  | { type: 'heartbeat' }
   | { type: 'result'; result: BuildResult }
 
-export type HostMessage = { type: 'host_ready' } | { type: 'cancel'; reason: string }
+/** `seq` begins at 1 and has no gaps. */
+export type NumberedMessage = EventMessage & { seq: number }
+
+export type AgentMessage =
+  /** Before anything else, to every caller. */
+  | { type: 'hello'; protocol: number; job_id: string; boot_ms: number }
+  | NumberedMessage
+  /** Answer to get_status; `last` is the highest number given so far. */
+  | { type: 'status'; status: AgentPhase | 'completed'; last: number }
+  | { type: 'heartbeat' }
+  /** Why the agent cannot talk to this caller; it hangs up. */
+  | { type: 'error'; error: string }
+
+export type HostMessage =
+  /** Makes the caller the host. What follows `after` is sent, again if need be. */
+  | { type: 'host_ready'; protocol: number; key: string; after: number }
+  /** Everything up to this number is taken; the agent may forget it. */
+  | { type: 'ack'; seq: number }
+  | { type: 'get_status' }
+  /** Once more what is not acknowledged, up to the result when the build has ended. */
+  | { type: 'get_result' }
+  | { type: 'cancel'; reason: string }

@@ -42,7 +42,16 @@ export const BOOT_DEADLINE_MS = 120_000
 export const HELLO_DEADLINE_MS = 60_000
 export const PREPARE_DEADLINE_MS = 300_000
 export const PUSH_DEADLINE_MS = 900_000
+/** An agent that says nothing is asked how it is, then dialled anew, then given up. */
+export const AGENT_ASK_AFTER_MS = 20_000
+export const AGENT_REDIAL_AFTER_MS = 40_000
 export const AGENT_SILENCE_MAX_MS = 60_000
+/** How long a broken channel is dialled anew; the agent keeps the build going for longer. */
+export const AGENT_REDIAL_MAX_MS = 45_000
+export const AGENT_REDIAL_DELAY_MS = 200
+/** What the agent has told is acknowledged after so many messages, or so much time. */
+export const AGENT_ACK_MESSAGES = 256
+export const AGENT_ACK_DELAY_MS = 100
 /** How long DELETE /builds/{id} waits for the VM to be gone: a lost worker's lease runs out within it. */
 export const CANCEL_DEADLINE_MS = 45_000
 export const STOP_GRACE_MS = 10_000

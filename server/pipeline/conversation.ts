@@ -1,56 +1,229 @@
-// Host side of the talk with one agent: greet, pass its events on, return its result. Each phase has its
-// own deadline and name, and silence has one too; nothing the agent says is trusted beyond its shape.
+// Host side of the talk with one agent: greet, pass its events on, return its result. A channel that breaks is
+// dialled anew and goes on where it was; the clocks go on as well. Nothing the agent says is trusted beyond
+// its shape.
 import type { Duplex } from 'node:stream'
-import type { AgentMessage, BuildResult } from '../../agent/protocol.ts'
-import type { NewEvent } from '../builds/event-store.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
-  AGENT_SILENCE_MAX_MS,
+  type AgentMessage,
+  type BuildResult,
+  type NumberedMessage,
+  PROTOCOL_VERSION,
+} from '../../agent/protocol.ts'
+import type { NewEvent } from '../builds/event-store.ts'
+import { joinSignals } from '../join-signals.ts'
+import {
+  AGENT_ACK_DELAY_MS,
+  AGENT_ACK_MESSAGES,
+  AGENT_REDIAL_DELAY_MS,
+  BOOT_DEADLINE_MS,
   HELLO_DEADLINE_MS,
   PREPARE_DEADLINE_MS,
   PUSH_DEADLINE_MS,
 } from '../limits.ts'
 import { BuildFailure } from './failure.ts'
 import { readMessages, sendMessage } from './messages.ts'
+import { createWatch, WATCH_TIMES, type Watch } from './watch.ts'
 
 export interface ConversationHandlers {
   onHello(): Promise<void>
   onPushing(): Promise<void>
   onEvent(event: NewEvent): Promise<void>
+  /** The channel broke and is there again. */
+  onReconnect(): void
 }
 
-export async function converse(
-  channel: Duplex,
-  handlers: ConversationHandlers,
-): Promise<BuildResult> {
-  const watch = createWatch((failure) => channel.destroy(failure))
+export interface ConversationOptions {
+  buildId: string
+  /** What makes this host the agent's host. */
+  key: string
+  /** Dials the agent until it answers; rejects when it can't any more. */
+  dial(signal: AbortSignal): Promise<Duplex>
+  /** Ends the conversation. */
+  signal: AbortSignal
+  handlers: ConversationHandlers
+  times?: Partial<typeof WATCH_TIMES>
+}
+
+interface Talk {
+  options: ConversationOptions
+  watch: Watch
+  /** Number of the last message that was taken. */
+  last: number
+  saidHello: boolean
+  channel: Duplex | undefined
+  ackTimer: NodeJS.Timeout | undefined
+  unacknowledged: number
+}
+
+export async function converse(options: ConversationOptions): Promise<BuildResult> {
+  const watch = createWatch({
+    times: { ...WATCH_TIMES, ...options.times },
+    ask: () => talk.channel && sendMessage(talk.channel, { type: 'get_status' }),
+    redial: () => talk.channel?.destroy(),
+  })
+  const talk: Talk = {
+    options,
+    watch,
+    last: 0,
+    saidHello: false,
+    channel: undefined,
+    ackTimer: undefined,
+    unacknowledged: 0,
+  }
+  const over = joinSignals([options.signal, watch.signal])
+  const onOver = () => talk.channel?.destroy()
+  over.signal.addEventListener('abort', onOver, { once: true })
   try {
-    sendMessage(channel, { type: 'host_ready' })
-    watch.phase('hello', HELLO_DEADLINE_MS)
-    for await (const message of readMessages(channel)) {
-      watch.heard()
-      if (message.type === 'result') return message.result
-      await handle(message, handlers, watch)
+    for (let round = 1; ; round += 1) {
+      talk.channel = await connect(talk, over.signal, round)
+      const result = await listen(talk, talk.channel, over.signal)
+      if (result) return result
+      watch.broken()
+      await sleep(AGENT_REDIAL_DELAY_MS, undefined, { signal: over.signal }).catch(() => {})
+      over.signal.throwIfAborted()
+    }
+  } finally {
+    over.dispose()
+    watch.stop()
+    clearTimeout(talk.ackTimer)
+    talk.channel?.end()
+    talk.channel?.on('error', () => {})
+  }
+}
+
+async function connect(talk: Talk, signal: AbortSignal, round: number): Promise<Duplex> {
+  // The first answer waits for a machine to boot; later ones have the watch's limit of an outage.
+  const boot = joinSignals([signal], round === 1 ? BOOT_DEADLINE_MS : undefined)
+  try {
+    const channel = await talk.options.dial(boot.signal)
+    if (round === 1) talk.watch.phase('hello', HELLO_DEADLINE_MS)
+    return channel
+  } finally {
+    boot.dispose()
+  }
+}
+
+/** Until the result; undefined when the channel broke first. */
+async function listen(
+  talk: Talk,
+  channel: Duplex,
+  signal: AbortSignal,
+): Promise<BuildResult | undefined> {
+  const messages = readMessages(channel)
+  let isGreeted = false
+  try {
+    for (;;) {
+      talk.watch.listen()
+      const message = await next(messages)
+      signal.throwIfAborted()
+      if (!message) return undefined
+      if (!isGreeted) {
+        await greet(talk, channel, message)
+        isGreeted = true
+        continue
+      }
+      talk.watch.heard()
+      const result = await take(talk, message)
+      if (result) return result
     }
   } catch (error) {
-    if (error instanceof BuildFailure) throw error
-    throw new BuildFailure('infra', `the connection to the build agent broke: ${error}`, {
+    channel.destroy()
+    if (error instanceof BuildFailure || signal.aborted) throw error
+    throw new BuildFailure('infra', `what the build agent told could not be taken: ${error}`, {
       cause: error,
     })
-  } finally {
-    watch.stop()
   }
-  throw new BuildFailure('infra', 'the build agent closed the connection without a result')
+}
+
+/** A channel that breaks is like one that ends; only a message that should not be is a failure. */
+async function next(messages: AsyncGenerator<AgentMessage>): Promise<AgentMessage | undefined> {
+  try {
+    const { value, done } = await messages.next()
+    return done ? undefined : value
+  } catch (error) {
+    if (error instanceof BuildFailure) throw error
+    return undefined
+  }
+}
+
+async function greet(talk: Talk, channel: Duplex, message: AgentMessage): Promise<void> {
+  const { buildId, key, handlers } = talk.options
+  if (message.type !== 'hello') {
+    throw new BuildFailure('infra', `the build agent began with ${message.type} instead of hello`)
+  }
+  // An agent that could not read its configuration does not know its build, and will say so.
+  if (message.job_id !== buildId && message.job_id !== 'unknown') {
+    throw new BuildFailure('infra', `the build agent says it has build ${message.job_id}`)
+  }
+  const protocol = PROTOCOL_VERSION
+  sendMessage(channel, { type: 'host_ready', protocol, key, after: talk.last })
+  if (talk.saidHello) {
+    handlers.onReconnect()
+    sendMessage(channel, { type: 'get_status' })
+    return
+  }
+  talk.saidHello = true
+  talk.watch.heard()
+  talk.watch.phase('prepare', PREPARE_DEADLINE_MS)
+  await handlers.onHello()
+}
+
+async function take(talk: Talk, message: AgentMessage): Promise<BuildResult | undefined> {
+  if ('seq' in message) return takeNumbered(talk, message)
+  if (message.type === 'error') {
+    throw new BuildFailure('infra', `the build agent refuses the server: ${message.error}`)
+  }
+  // It has ended, and something of what it told has not come.
+  if (message.type === 'status' && message.status === 'completed' && talk.channel) {
+    sendMessage(talk.channel, { type: 'get_result' })
+  }
+  return undefined
+}
+
+async function takeNumbered(
+  talk: Talk,
+  message: NumberedMessage,
+): Promise<BuildResult | undefined> {
+  const { seq } = message
+  if (seq <= talk.last) return undefined
+  if (seq > talk.last + 1) {
+    const gap = `message ${seq} followed message ${talk.last}`
+    throw new BuildFailure('infra', `the build agent left something out: ${gap}`)
+  }
+  if (message.type !== 'result') await handle(message, talk)
+  talk.last = seq
+  talk.unacknowledged += 1
+  if (message.type === 'result') {
+    acknowledge(talk)
+    return message.result
+  }
+  if (talk.unacknowledged >= AGENT_ACK_MESSAGES) acknowledge(talk)
+  else acknowledgeSoon(talk)
+  return undefined
+}
+
+function acknowledgeSoon(talk: Talk): void {
+  talk.ackTimer ??= setTimeout(() => acknowledge(talk), AGENT_ACK_DELAY_MS)
+}
+
+function acknowledge(talk: Talk): void {
+  clearTimeout(talk.ackTimer)
+  talk.ackTimer = undefined
+  if (!talk.channel?.writable) return // the next one begins with what was taken
+  if (talk.channel.writableNeedDrain) {
+    // It does not read; nothing may pile up here for it.
+    acknowledgeSoon(talk)
+    return
+  }
+  talk.unacknowledged = 0
+  sendMessage(talk.channel, { type: 'ack', seq: talk.last })
 }
 
 async function handle(
-  message: Exclude<AgentMessage, { type: 'result' }>,
-  handlers: ConversationHandlers,
-  watch: Watch,
+  message: Exclude<NumberedMessage, { type: 'result' }>,
+  { watch, options: { handlers } }: Talk,
 ): Promise<void> {
   switch (message.type) {
-    case 'hello':
-      watch.phase('prepare', PREPARE_DEADLINE_MS)
-      return handlers.onHello()
     case 'status':
       if (message.status === 'building') watch.phase('build', undefined)
       if (message.status !== 'pushing') return
@@ -62,35 +235,5 @@ async function handle(
       const { log: line, step } = message
       return handlers.onEvent({ type: 'log', line, ...(step === undefined ? {} : { step }) })
     }
-    case 'heartbeat':
-      return
-  }
-}
-
-type Watch = ReturnType<typeof createWatch>
-
-/** Two timers: the deadline of the phase, and how long the agent may be silent. */
-function createWatch(onFailure: (failure: BuildFailure) => void) {
-  let deadline: NodeJS.Timeout | undefined
-  const silence = setTimeout(
-    () => fail(`the build agent was silent for ${AGENT_SILENCE_MAX_MS / 1000} s`),
-    AGENT_SILENCE_MAX_MS,
-  )
-  const fail = (message: string) => onFailure(new BuildFailure('infra', message))
-  return {
-    /** A phase without a deadline of its own is bounded by the build's timeout. */
-    phase(name: string, deadlineMs: number | undefined): void {
-      clearTimeout(deadline)
-      if (deadlineMs === undefined) return
-      const message = `phase ${name} took longer than ${deadlineMs / 1000} s`
-      deadline = setTimeout(() => fail(message), deadlineMs)
-    },
-    heard(): void {
-      silence.refresh()
-    },
-    stop(): void {
-      clearTimeout(deadline)
-      clearTimeout(silence)
-    },
   }
 }

@@ -1,8 +1,13 @@
-// Reads the agent's messages off the channel. The guest is hostile: lengths are capped and every message
+// Reads the agent's messages off the channel, and writes to it. The guest is hostile: lengths are capped and every message
 // is parsed by a schema before anything looks at it.
 import type { Duplex } from 'node:stream'
 import { z } from 'zod'
-import { type AgentMessage, type HostMessage, MESSAGE_BYTES_MAX } from '../../agent/protocol.ts'
+import {
+  type AgentMessage,
+  type HostMessage,
+  MESSAGE_BYTES_MAX,
+  PROTOCOL_VERSION,
+} from '../../agent/protocol.ts'
 import { FailureClass, Provenance } from '../builds/schema.ts'
 import { LOG_LINE_BYTES_MAX } from '../limits.ts'
 import { BuildFailure } from './failure.ts'
@@ -40,14 +45,34 @@ const Result = z.object({
   duration_ms: z.number(),
 })
 
-const Message = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('hello'), job_id: text(64), boot_ms: z.number() }),
-  z.object({ type: z.literal('status'), status: z.enum(['preparing', 'building', 'pushing']) }),
-  z.object({ type: z.literal('step'), step: Step }),
-  z.object({ type: z.literal('log'), log: text(MESSAGE_BYTES_MAX), step: z.int().optional() }),
-  z.object({ type: z.literal('heartbeat') }),
-  z.object({ type: z.literal('result'), result: Result }),
+const seq = z.int().min(1)
+const Phase = z.enum(['preparing', 'building', 'pushing'])
+const Log = z.object({ log: text(MESSAGE_BYTES_MAX), step: z.int().optional() })
+
+const Message = z.union([
+  z.discriminatedUnion('type', [
+    Log.extend({ type: z.literal('log'), seq }),
+    z.object({ type: z.literal('step'), seq, step: Step }),
+    z.object({ type: z.literal('status'), seq, status: Phase }),
+    z.object({ type: z.literal('result'), seq, result: Result }),
+    z.object({ type: z.literal('heartbeat') }),
+    z.object({ type: z.literal('error'), error: text(8192) }),
+    z.object({
+      type: z.literal('hello'),
+      protocol: z.int(),
+      job_id: text(64),
+      boot_ms: z.number(),
+    }),
+  ]),
+  z.object({
+    type: z.literal('status'),
+    status: z.enum([...Phase.options, 'completed']),
+    last: z.int().min(0),
+  }),
 ])
+
+/** The first message, as far as any version of the protocol has it. */
+const Greeting = z.object({ type: z.literal('hello'), protocol: z.int().default(0) })
 
 /** One message per line; ends when the agent closes. Throws BuildFailure `infra` on anything malformed. */
 export async function* readMessages(channel: Duplex): AsyncGenerator<AgentMessage> {
@@ -74,11 +99,23 @@ export async function* readMessages(channel: Duplex): AsyncGenerator<AgentMessag
 
 function parse(line: Buffer): AgentMessage {
   try {
-    return Message.parse(JSON.parse(line.toString('utf8'))) as AgentMessage
+    const value: unknown = JSON.parse(line.toString('utf8'))
+    const greeting = Greeting.safeParse(value)
+    if (greeting.success) checkVersion(greeting.data.protocol)
+    return Message.parse(value) as AgentMessage
   } catch (cause) {
+    if (cause instanceof BuildFailure) throw cause
     const start = line.subarray(0, 80).toString('utf8')
     throw new BuildFailure('infra', `the agent sent a malformed message: ${start}`, { cause })
   }
+}
+
+function checkVersion(protocol: number): void {
+  if (protocol === PROTOCOL_VERSION) return
+  throw new BuildFailure(
+    'infra',
+    `the agent of this builder image speaks version ${protocol} of the protocol, the server version ${PROTOCOL_VERSION}: use a builder image of the server's own version`,
+  )
 }
 
 export function sendMessage(channel: Duplex, message: HostMessage): void {

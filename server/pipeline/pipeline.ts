@@ -1,5 +1,6 @@
 // One claimed build's life on the worker: pod → conversation → digest verified → recorded under the lease.
 // The pod is always gone before the build's next status is written, so a status never lies about a VM.
+import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
@@ -10,13 +11,7 @@ import { hashLease } from '../builds/store.ts'
 import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
 import { asError } from '../errors.ts'
-import { joinSignals } from '../join-signals.ts'
-import {
-  BOOT_DEADLINE_MS,
-  BUILD_ATTEMPTS_MAX,
-  BUILD_DISK_BYTES,
-  REGISTRY_TOKEN_TTL_MIN_SECONDS,
-} from '../limits.ts'
+import { BUILD_ATTEMPTS_MAX, BUILD_DISK_BYTES, REGISTRY_TOKEN_TTL_MIN_SECONDS } from '../limits.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'
 import { createLease, type Lease } from '../queue/lease.ts'
 import { type Pod, podNoun, type Runner } from '../runners/runner.ts'
@@ -61,6 +56,8 @@ interface Run {
   build: ClaimedBuild
   lease: Lease
   resources: Resources
+  /** What makes this worker the host of the attempt's agent. */
+  channelKey: string
   writer: LogWriter
   redactor: Redactor
   watchdog: Watchdog
@@ -89,7 +86,8 @@ export function createPipeline(options: PipelineOptions) {
     const watchdog = startWatchdog({ lease, listener, log, timeoutMs, drain })
     const redactor = createRedactor()
     const writer = redactedWriter(createLogWriter({ append: lease.append }), redactor)
-    const current: Run = { build, lease, resources, writer, redactor, watchdog }
+    const channelKey = randomBytes(32).toString('base64url')
+    const current: Run = { build, lease, resources, channelKey, writer, redactor, watchdog }
     try {
       const outcome = redactOutcome(await attempt(current), redactor)
       await persist(current, () => writer.close())
@@ -129,7 +127,7 @@ export function createPipeline(options: PipelineOptions) {
   }
 
   async function startPod(current: Run, secrets: BuildSecrets, signal: AbortSignal): Promise<Pod> {
-    const { build, resources } = current
+    const { build, resources, channelKey } = current
     const services = new Map([[REGISTRY_PORT, options.registryService]])
     if (resources.networkMode === 'egress') services.set(EGRESS_PORT, options.egressService)
     if (secrets.given.length > 0) {
@@ -158,7 +156,7 @@ export function createPipeline(options: PipelineOptions) {
         diskBytes: BUILD_DISK_BYTES,
         networkMode: resources.networkMode,
         sourceFile: options.sourceFile(build.sourceKey),
-        config: podConfig(build, resources, { token, publicName }, secrets),
+        config: podConfig(build, resources, { token, publicName, channelKey }, secrets),
         services,
       },
       signal,
@@ -166,17 +164,16 @@ export function createPipeline(options: PipelineOptions) {
   }
 
   async function talk(current: Run, pod: Pod, signal: AbortSignal): Promise<BuildResult> {
-    const { lease, writer } = current
+    const { build, lease, writer, channelKey } = current
     const started = Date.now()
     let saidHello = false
-    const boot = joinSignals([signal], BOOT_DEADLINE_MS)
     try {
-      const channel = await pod.connect(boot.signal)
-      const onAbort = () => channel.destroy(new Error('stopped'))
-      signal.addEventListener('abort', onAbort, { once: true })
-      if (signal.aborted) onAbort()
-      try {
-        return await converse(channel, {
+      return await converse({
+        buildId: build.id,
+        key: channelKey,
+        dial: (wait) => pod.connect(wait),
+        signal,
+        handlers: {
           onHello: async () => {
             saidHello = true
             await lease.markHello()
@@ -190,11 +187,9 @@ export function createPipeline(options: PipelineOptions) {
             await lease.markPushing()
           },
           onEvent: writer.write,
-        })
-      } finally {
-        signal.removeEventListener('abort', onAbort)
-        channel.destroy()
-      }
+          onReconnect: () => log.warn({ buildId: build.id }, 'channel to the agent was broken'),
+        },
+      })
     } catch (error) {
       if (signal.aborted) throw error
       // A VM that died breaks the channel first; a moment later its exit says more.
@@ -209,8 +204,6 @@ export function createPipeline(options: PipelineOptions) {
       })
       end.beforeHello = !saidHello
       throw end
-    } finally {
-      boot.dispose()
     }
   }
 

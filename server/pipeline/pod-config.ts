@@ -9,6 +9,8 @@ export interface Resources {
   memoryMb: number
   cpus: number
   networkMode: NetworkMode
+  /** Undefined: every public one. */
+  allowedDomains: string[] | undefined
 }
 
 export function resourcesOf(build: ClaimedBuild, timeoutSecondsDefault: number): Resources {
@@ -18,13 +20,14 @@ export function resourcesOf(build: ClaimedBuild, timeoutSecondsDefault: number):
     memoryMb: policy.memory_mb ?? BUILD_MEMORY_MB_DEFAULT,
     cpus: policy.cpus ?? BUILD_CPUS_DEFAULT,
     networkMode: policy.network_mode ?? 'egress',
+    allowedDomains: policy.allowed_domains,
   }
 }
 
 export function podConfig(
   build: ClaimedBuild,
   resources: Resources,
-  registry: { token: string; publicName: string },
+  given: { token: string; publicName: string; channelKey: string },
   secrets: Pick<BuildSecrets, 'given' | 'nonce'>,
 ): BuildConfig {
   const { request } = build
@@ -32,17 +35,21 @@ export function podConfig(
     dockerfile: request.dockerfile,
     dockerfile_path: request.dockerfile_path,
     target: request.target,
+    base_image_digest: request.base_image_digest,
+    platform: request.platform,
     build_args: request.build_args,
     cache_scope: request.cache_scope,
     no_cache: request.no_cache,
     source_date_epoch: request.source_date_epoch,
+    allowed_domains: resources.allowedDomains,
   }
   const present = Object.entries(optional).filter(([, value]) => value !== undefined)
   return {
     job_id: build.id,
+    channel_key: given.channelKey,
     registry_url: 'localhost:5000',
-    registry_public_name: registry.publicName,
-    registry_token: registry.token,
+    registry_public_name: given.publicName,
+    registry_token: given.token,
     image_repository: `builds/${build.id}`,
     source_path: '/src',
     source_hash: build.sourceHash,

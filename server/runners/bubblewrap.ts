@@ -107,6 +107,7 @@ function trialSpec(id: string): PodSpec {
     sourceFile: '/dev/null',
     config: {
       job_id: 'trial',
+      channel_key: '',
       registry_url: 'localhost:5000',
       registry_public_name: 'localhost:5000',
       image_repository: 'builds/trial',

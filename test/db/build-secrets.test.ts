@@ -2,7 +2,7 @@
 // and a guest played by the test.
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { type AgentMessage, SECRETS_PORT } from '../../agent/protocol.ts'
+import { SECRETS_PORT } from '../../agent/protocol.ts'
 import { createTokens } from '../../server/auth/tokens.ts'
 import type { BuildRequest } from '../../server/builds/schema.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
@@ -71,7 +71,6 @@ async function runBuild(t: TestContext, setting: Setting) {
   }
 }
 
-const hello: AgentMessage = { type: 'hello', job_id: 'b', boot_ms: 1 }
 const wants = (...ids: string[]): BuildRequest => ({ secrets: ids.map((id) => ({ id })) })
 
 function request(nonce: string | undefined, ...ids: string[]): string {
@@ -84,7 +83,6 @@ test('weaknesses 8 and 9: the configuration holds no secret; a guest gets them o
     request: wants('npm_token'),
     secrets: providerOf({ npm_token: TOKEN, other: 'not of this build' }),
     async play({ spec, ask, say }) {
-      say(hello)
       const { secrets, secrets_nonce: nonce } = spec.config
       assert.deepEqual(secrets, [{ id: 'npm_token' }])
       assert.ok(!JSON.stringify(spec.config).includes(TOKEN))
@@ -164,7 +162,6 @@ test('weakness 8: nothing that is kept of a failed build holds a secret in any f
     },
     secrets: providerOf({ npm_token: TOKEN, pin: PIN }),
     async play({ say }) {
-      say(hello)
       for (const form of forms) say({ type: 'log', log: `it is ${form}!`, step: 1 })
       const step = { n: 1, name: `[1/1] RUN echo ${TOKEN}`, state: 'failed' as const }
       say({ type: 'step', step: { ...step, error: `process "${TOKEN}"` } })
@@ -197,7 +194,6 @@ test('weakness 8: provenance of a good build is redacted and keeps its digests; 
     request: wants('npm_token', 'abab', 'year'),
     secrets: providerOf({ npm_token: TOKEN, abab: 'abab', year: '2026' }),
     async play({ say }) {
-      say(hello)
       const base_images = [{ ref: `localhost:5000/${TOKEN}`, digest: DIGEST }]
       const result = { provenance: { ...provenance, base_images }, duration_ms: 1 }
       say({ type: 'result', result: { success: true, image_digest: DIGEST, ...result } })
@@ -212,7 +208,7 @@ test('weakness 8: provenance of a good build is redacted and keeps its digests; 
   const dead = await runBuild(t, {
     request: wants('npm_token'),
     console: `Kernel panic - not syncing: ${TOKEN}\n`,
-    play: async ({ say }) => say(hello),
+    play: async () => {},
   })
   assert.equal(dead.build.failureClass, 'infra')
   assert.match(dead.build.error ?? '', /panicked .*: \*\*\*$/)

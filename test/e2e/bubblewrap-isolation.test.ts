@@ -64,7 +64,6 @@ async function givenSandbox(t: TestContext) {
     const pod = await runner.start({ ...base, config, ...spec }, never())
     try {
       const channel = await pod.connect(never())
-      channel.write('{"type":"host_ready"}\n')
       const messages = await listenToAgent(channel)
       const last = messages.at(-1)
       assert.ok(last?.type === 'result', pod.console())

@@ -5,14 +5,14 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { AgentMessage } from '../../agent/protocol.ts'
+import { type AgentMessage, type EventMessage, PROTOCOL_VERSION } from '../../agent/protocol.ts'
 import type { PodSpec, Runner } from '../../server/runners/runner.ts'
 import { listenForGuest } from '../../server/runners/services.ts'
 
 export interface Guest {
   spec: PodSpec
-  /** Speaks as the agent. */
-  say(message: AgentMessage): void
+  /** Speaks as the agent; it has greeted already. */
+  say(message: EventMessage): void
   /** Sends one line to a port of the host; what comes back before it hangs up, '' for nothing. */
   ask(port: number, line: string): Promise<string>
 }
@@ -38,18 +38,28 @@ export function playedRunner(play: (guest: Guest) => Promise<void>, console = ''
       const dir = await mkdtemp(join(tmpdir(), 'hm-guest-'))
       const services = await listenForGuest(spec.services, (port) => join(dir, `${port}`), null)
       const agent = createServer()
+      let isOver = false
       agent.listen(join(dir, 'agent'))
       await once(agent, 'listening')
       return {
         id: spec.id,
         detail: 'test',
         async connect() {
+          if (isOver) throw new Error('the guest has ended')
+          isOver = true
           const host = connect(join(dir, 'agent'))
           const [socket] = (await once(agent, 'connection')) as [Socket]
           socket.on('error', () => {}).resume()
+          const write = (message: AgentMessage) => void socket.write(`${JSON.stringify(message)}\n`)
+          const { job_id } = spec.config
+          write({ type: 'hello', protocol: PROTOCOL_VERSION, job_id, boot_ms: 1 })
+          let seq = 0
           const guest = {
             spec,
-            say: (message: AgentMessage) => void socket.write(`${JSON.stringify(message)}\n`),
+            say: (message: EventMessage) => {
+              seq += 1
+              write({ seq, ...message })
+            },
             ask: (port: number, line: string) => askAt(join(dir, `${port}`), line),
           }
           void play(guest).finally(() => socket.end())

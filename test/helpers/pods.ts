@@ -9,7 +9,7 @@ import type { Duplex } from 'node:stream'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import type { AgentMessage } from '../../agent/protocol.ts'
+import type { AgentMessage, HostMessage } from '../../agent/protocol.ts'
 import { createBubblewrapRunner } from '../../server/runners/bubblewrap.ts'
 import { createQemuRunner } from '../../server/runners/qemu.ts'
 import type { PodSpec, Runner } from '../../server/runners/runner.ts'
@@ -20,6 +20,8 @@ import { silent } from './database.ts'
 import { testParts } from './parts.ts'
 
 const FIXTURES = fileURLToPath(new URL('../fixtures', import.meta.url))
+
+const CHANNEL_KEY = 'k'.repeat(43)
 
 export interface TestRunner {
   runner: Runner
@@ -88,6 +90,7 @@ export function podSpec(id: string, sourceFile: string, more: Partial<PodSpec> =
     sourceFile,
     config: {
       job_id: id,
+      channel_key: CHANNEL_KEY,
       registry_url: 'localhost:5000',
       registry_public_name: 'registry.test:8083',
       registry_token: 'token-of-the-test',
@@ -112,13 +115,18 @@ export function pipeTo(socketPath: string): (socket: Socket) => void {
   }
 }
 
-/** Everything the agent says until its result. */
+/** Everything the agent says until its result, to a host that shows its key. */
 export async function listenToAgent(channel: Duplex): Promise<AgentMessage[]> {
   const messages: AgentMessage[] = []
+  const ready: HostMessage = { type: 'host_ready', protocol: 1, key: CHANNEL_KEY, after: 0 }
+  channel.write(`${JSON.stringify(ready)}\n`)
   for await (const line of createInterface({ input: channel })) {
     const message = JSON.parse(line) as AgentMessage
     messages.push(message)
-    if (message.type === 'result') break
+    if (message.type !== 'result') continue
+    const seq = 'seq' in message ? message.seq : 0
+    channel.write(`${JSON.stringify({ type: 'ack', seq } satisfies HostMessage)}\n`)
+    break
   }
   return messages
 }

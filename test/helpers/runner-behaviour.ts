@@ -63,7 +63,7 @@ export function testRunner(kind: RunnerFacts): void {
     })
 
     const channel = await pod.connect(never())
-    channel.write('{"type":"host_ready"}\n')
+    const told = listenToAgent(channel)
 
     await t.test('its processes have no rights', async () => {
       assert.deepEqual(
@@ -73,7 +73,7 @@ export function testRunner(kind: RunnerFacts): void {
       for (const process of record.processes) await kind.checkRights(process, vmUid)
     })
 
-    const messages = await listenToAgent(channel)
+    const messages = await told
     const last = messages.at(-1)
     assert.ok(last?.type === 'result')
 

@@ -4,6 +4,7 @@ import type { BuildConfig } from '../../../agent/protocol.ts'
 export function givenConfig(more: Partial<BuildConfig> = {}): BuildConfig {
   return {
     job_id: 'b1',
+    channel_key: 'k'.repeat(43),
     registry_url: 'localhost:5000',
     registry_public_name: 'hub.example:8083',
     registry_token: 'the-token',

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createProgress } from '../../../agent/progress.ts'
-import type { AgentMessage } from '../../../agent/protocol.ts'
+import type { EventMessage } from '../../../agent/protocol.ts'
 import { linesOf, recorded, replay, stepsOf } from './recorded.ts'
 
 const vertex = (more: object) =>
@@ -103,7 +103,7 @@ test('a line without its newline is sent when its step ends', () => {
 })
 
 test('a step that ended is reported soon although nothing else happens', async () => {
-  const messages: AgentMessage[] = []
+  const messages: EventMessage[] = []
   const progress = createProgress((message) => messages.push(message))
   progress.feed(STARTED)
   progress.feed(DONE)
