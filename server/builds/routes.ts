@@ -5,6 +5,7 @@ import { durationText } from '../http/query.ts'
 import { json, route } from '../http/route.ts'
 import type { SseOptions } from '../http/sse.ts'
 import { LONG_POLL_MS_MAX } from '../limits.ts'
+import { configRoute } from './config-route.ts'
 import { eventsRoute } from './events-route.ts'
 import { listRoute } from './list-route.ts'
 import { Build, BuildId, BuildStatus, BuildStep } from './schema.ts'
@@ -24,6 +25,7 @@ export function buildRoutes(options: BuildRoutesOptions) {
     listRoute(options),
     getRoute(options),
     stepsRoute(options),
+    configRoute(options.builds),
     cancelRoute(options),
     eventsRoute(options, 'getBuildEvents', '/builds/{id}/events'),
     eventsRoute(options, 'getBuildLogs', '/builds/{id}/logs'),

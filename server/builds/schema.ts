@@ -166,6 +166,7 @@ export const Provenance = z
     source_hash: z.string(),
     lockfile_hashes: z.record(z.string(), z.string()).optional(),
     buildkit_version: z.string(),
+    runner: z.string().optional().meta({ description: 'What isolated the build: `qemu`.' }),
     timestamp: z.string(),
   })
   .meta({ id: 'BuildProvenance' })

@@ -10,6 +10,7 @@ import type { BuildLog, EventPages } from './log.ts'
 import type { Build, BuildStatus, BuildStep } from './schema.ts'
 import { TERMINAL } from './schema.ts'
 import { toPublic } from './show.ts'
+import type { ShownConfig } from './shown-config.ts'
 import { readSteps, summarize } from './steps.ts'
 import type { BuildRow, BuildStore, ListQuery } from './store.ts'
 import { untilStatus } from './wait.ts'
@@ -88,6 +89,15 @@ export function createBuilds(options: BuildsOptions) {
     async steps(principal: Principal, id: string): Promise<BuildStep[]> {
       await own(principal, id)
       return readSteps(db, id)
+    },
+
+    /** What the pod of its latest attempt was given. */
+    async config(principal: Principal, id: string): Promise<ShownConfig> {
+      await own(principal, id)
+      const config = await store.config(id)
+      if (config) return config
+      const why = 'it has not started, and its configuration is made when it does'
+      throw new AppError('not_found', `build ${id} has no configuration yet: ${why}`)
     },
 
     /** Resolves when the build is cancelled and its VM gone; a finished build is a conflict. */

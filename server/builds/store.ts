@@ -8,6 +8,7 @@ import { QUEUED_BUILDS_PER_TENANT_MAX } from '../limits.ts'
 import { appendEvents } from './event-store.ts'
 import { lockQueue, requireRoom } from './queue-room.ts'
 import type { BuildRequest, BuildStatus, BuildTags, FailureClass, Provenance } from './schema.ts'
+import type { ShownConfig } from './shown-config.ts'
 
 export interface BuildRow {
   id: string
@@ -149,6 +150,11 @@ export function createBuildStore({
       }
       const found = await select.limit(query.limit)
       return found.map(toBuild)
+    },
+
+    async config(id: string): Promise<ShownConfig | undefined> {
+      const row = await db('builds').where({ id }).first('config')
+      return row?.config ?? undefined
     },
 
     async tenantOf(id: string): Promise<string | undefined> {

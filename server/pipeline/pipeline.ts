@@ -7,6 +7,7 @@ import { z } from 'zod'
 import { type BuildResult, EGRESS_PORT, REGISTRY_PORT, SECRETS_PORT } from '../../agent/protocol.ts'
 import type { Tokens } from '../auth/tokens.ts'
 import { BuildRequest } from '../builds/schema.ts'
+import { shownConfig } from '../builds/shown-config.ts'
 import { hashLease } from '../builds/store.ts'
 import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
@@ -148,6 +149,8 @@ export function createPipeline(options: PipelineOptions) {
       ttlSeconds: Math.max(resources.timeoutSeconds, REGISTRY_TOKEN_TTL_MIN_SECONDS),
     })
     const publicName = options.registryName()
+    const config = podConfig(build, resources, { token, publicName, channelKey }, secrets)
+    await persist(current, () => current.lease.recordConfig(shownConfig(config)))
     return options.runner.start(
       {
         id: `${build.id}-${build.attempt}`,
@@ -156,7 +159,7 @@ export function createPipeline(options: PipelineOptions) {
         diskBytes: BUILD_DISK_BYTES,
         networkMode: resources.networkMode,
         sourceFile: options.sourceFile(build.sourceKey),
-        config: podConfig(build, resources, { token, publicName, channelKey }, secrets),
+        config,
         services,
       },
       signal,
@@ -223,6 +226,7 @@ export function createPipeline(options: PipelineOptions) {
       const recorded = await lease.recordResult(digest!, {
         ...provenance,
         source_hash: build.sourceHash,
+        runner: options.runner.name,
       })
       if (!recorded) await lease.cancelled()
       return

@@ -3,6 +3,7 @@
 
 import { appendEvents, type NewEvent } from '../builds/event-store.ts'
 import type { Provenance } from '../builds/schema.ts'
+import type { ShownConfig } from '../builds/shown-config.ts'
 import { endColumns, type Failure, transition, transitionIn } from '../builds/transitions.ts'
 import type { Db } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
@@ -37,6 +38,13 @@ export function createLease({ db, buildId, token }: { db: Db; buildId: string; t
 
     append: (events: readonly NewEvent[]): Promise<boolean> =>
       appendEvents(db, buildId, events, { token }),
+
+    /** What the attempt's pod is given, as it may be shown. */
+    async recordConfig(config: ShownConfig): Promise<void> {
+      await db('builds')
+        .where(isHeld)
+        .update({ config: JSON.stringify(config) })
+    },
 
     /** The agent has answered: the machine part of the wait is over. */
     async markHello(): Promise<void> {

@@ -82,7 +82,7 @@ test('weaknesses 8 and 9: the configuration holds no secret; a guest gets them o
   await runBuild(t, {
     request: wants('npm_token'),
     secrets: providerOf({ npm_token: TOKEN, other: 'not of this build' }),
-    async play({ spec, ask, say }) {
+    async play({ spec, ask }) {
       const { secrets, secrets_nonce: nonce } = spec.config
       assert.deepEqual(secrets, [{ id: 'npm_token' }])
       assert.ok(!JSON.stringify(spec.config).includes(TOKEN))

@@ -139,6 +139,14 @@ test('weakness 25: a log of megabytes over a breaking channel has no line twice 
   assert.ok(heard.reconnects >= 3, `${heard.reconnects} reconnects`)
 })
 
+test('weakness 29: from the first dial to the result nothing sleeps', async (t) => {
+  const line = await givenAgentLine(t)
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const { heard, result } = host(line.dial)
+  await Promise.all([result, tell(line, logs(['x', 'y']))])
+  assert.deepEqual(heard.lines, ['x', 'y'])
+})
+
 test('a result that was ready while the host was away is had after its return', async (t) => {
   const line = await givenAgentLine(t, [400])
   const { result } = host(line.dial)

@@ -1,0 +1,51 @@
+// The configuration a build's pod got, as it may be shown: seed 000's config.json. Only the fields named here
+// are shown; whatever else an agent is given, tokens and keys above all, is replaced.
+import { z } from 'zod'
+import type { BuildConfig } from '../../agent/protocol.ts'
+import { SecretRefs } from './schema.ts'
+
+const REDACTED = '[redacted]'
+
+const text = z.string()
+
+export const ShownConfig = z
+  .object({
+    job_id: text.meta({ description: 'The build.' }),
+    dockerfile: text
+      .optional()
+      .meta({ description: 'Text of the Dockerfile, when one was given.' }),
+    dockerfile_path: text.optional(),
+    target: text.optional(),
+    base_image_digest: text.optional(),
+    platform: text.optional(),
+    registry_url: text.meta({ description: 'The registry as it is reached inside the build.' }),
+    registry_public_name: text,
+    image_repository: text,
+    cache_scope: text.optional(),
+    global_cache_key: text.optional(),
+    is_admin_build: z.boolean().optional(),
+    source_path: text,
+    source_hash: text,
+    build_args: z.record(text, text).optional(),
+    secrets: SecretRefs.optional().meta({ description: 'Which secrets, never what they are.' }),
+    timeout_seconds: z.int(),
+    network_mode: z.enum(['isolated', 'egress']),
+    allowed_domains: z.array(text).optional(),
+    no_cache: z.boolean().optional(),
+    source_date_epoch: z.int().optional(),
+    labels: z.record(text, text).optional(),
+  })
+  .catchall(z.literal(REDACTED))
+  .meta({
+    id: 'BuildConfig',
+    description: `What the pod of the latest attempt was given; tokens and keys are "${REDACTED}".`,
+  })
+export type ShownConfig = z.infer<typeof ShownConfig>
+
+export function shownConfig(config: BuildConfig): ShownConfig {
+  const fields = Object.entries(config).map(([name, value]) => [
+    name,
+    name in ShownConfig.shape ? value : REDACTED,
+  ])
+  return Object.fromEntries(fields)
+}

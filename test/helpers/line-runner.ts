@@ -1,0 +1,65 @@
+// A runner whose pods are an agent's real channel over a line that can be cut, played by the test: the
+// pipeline and its rows without a guest.
+import type { TestContext } from 'node:test'
+import { createTokens } from '../../server/auth/tokens.ts'
+import type { Listener } from '../../server/db/listen.ts'
+import type { Db } from '../../server/db/pool.ts'
+import { createPipeline, type PipelineOptions } from '../../server/pipeline/pipeline.ts'
+import type { PodExit, PodSpec, Runner } from '../../server/runners/runner.ts'
+import { noSecrets } from '../../server/secrets/provider.ts'
+import { type AgentLine, agentLine } from './agent-channel.ts'
+import { silent } from './database.ts'
+
+export type PlayAgent = (line: AgentLine, spec: PodSpec) => Promise<void>
+
+export function givenPipeline(
+  t: TestContext,
+  { db, listener }: { db: Db; listener: Listener },
+  play: PlayAgent,
+  more: Partial<PipelineOptions> & { cuts?: readonly number[] } = {},
+) {
+  return createPipeline({
+    db,
+    listener,
+    log: silent,
+    runner: lineRunner(t, play, more.cuts ?? []),
+    tokens: createTokens({ secret: 'x'.repeat(48) }),
+    secrets: noSecrets,
+    sourceFile: () => '/dev/null',
+    manifestExists: async () => true,
+    registryService: () => {},
+    egressService: () => {},
+    registryName: () => 'registry.example',
+    buildTimeoutSeconds: 60,
+    ...more,
+  })
+}
+
+function lineRunner(t: TestContext, play: PlayAgent, cuts: readonly number[]): Runner {
+  return {
+    name: 'line',
+    unusableReason: async () => null,
+    async start(spec) {
+      const key = spec.config.channel_key
+      const greeting = {
+        type: 'hello',
+        protocol: 1,
+        job_id: spec.config.job_id,
+        boot_ms: 1,
+      } as const
+      const line = await agentLine(cuts, { key, greeting })
+      t.after(() => line.close())
+      const played = play(line, spec)
+      return {
+        id: spec.id,
+        detail: 'line',
+        connect: line.dial,
+        exited: new Promise<PodExit>(() => {}),
+        console: () => '',
+        stop: () => played,
+      }
+    },
+    sweep: async () => [],
+    close: async () => {},
+  }
+}
