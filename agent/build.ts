@@ -3,6 +3,7 @@
 import { lstatSync, mkdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { posix } from 'node:path'
+import { pinBase, wrongBase } from './base-pin.ts'
 import {
   type BuildctlPaths,
   buildctlArgs,
@@ -17,7 +18,7 @@ import { explainFailure, type Failure } from './failure.ts'
 import type { StepsMemory } from './memory.ts'
 import { createProgress, type Progress } from './progress.ts'
 import type { BuildConfig, BuildResult, EventMessage } from './protocol.ts'
-import { provenanceOf } from './provenance.ts'
+import { finalBaseDigest, provenanceOf } from './provenance.ts'
 import { removeSecrets, takeSecrets } from './secrets.ts'
 import { type SourceInput, unpackSource } from './source.ts'
 
@@ -152,18 +153,37 @@ async function prepare(
   const isReady = daemon.ready().then(() => note('buildkitd ready'))
   await Promise.all([unpacked, isReady, channel.connected])
   signal.throwIfAborted()
-  const paths = { socket: daemon.socket, metadataFile: `${runFolder}/metadata.json` }
-  if (config.dockerfile !== undefined) {
-    const dockerfileFolder = `${runFolder}/dockerfile`
-    mkdirSync(dockerfileFolder, { recursive: true })
-    writeFileSync(`${dockerfileFolder}/Dockerfile`, config.dockerfile)
-    return { ...paths, dockerfileFolder }
+  const dockerfile = chooseDockerfile(config, runFolder, emit)
+  const pinned = pinBase(config, dockerfile, runFolder)
+  if (!pinned.ok) throw new PrepareFailure({ failure_class: 'build', error: pinned.error })
+  return {
+    socket: daemon.socket,
+    metadataFile: `${runFolder}/metadata.json`,
+    ...(config.dockerfile === undefined ? {} : { dockerfileFolder: posix.dirname(dockerfile) }),
+    ...(pinned.policyFile ? { sourcePolicyFile: pinned.policyFile } : {}),
   }
-  const dockerfile = posix.join(config.source_path, config.dockerfile_path ?? 'Dockerfile')
+}
+
+/** The path of the one to use. A Dockerfile of the request wins, and stays out of the user's source. */
+function chooseDockerfile(
+  config: BuildConfig,
+  runFolder: string,
+  emit: (message: EventMessage) => void,
+): string {
+  if (config.dockerfile !== undefined) {
+    const folder = `${runFolder}/dockerfile`
+    mkdirSync(folder, { recursive: true })
+    writeFileSync(`${folder}/Dockerfile`, config.dockerfile)
+    emit({ type: 'log', log: 'Using Dockerfile from the request' })
+    return `${folder}/Dockerfile`
+  }
+  const path = config.dockerfile_path ?? 'Dockerfile'
+  const dockerfile = posix.join(config.source_path, path)
   if (!exists(dockerfile)) {
     throw new PrepareFailure({ failure_class: 'source', error: DOCKERFILE_REQUIRED })
   }
-  return paths
+  emit({ type: 'log', log: `Using Dockerfile from source (${path})` })
+  return dockerfile
 }
 
 function sourceFailure(error: NodeJS.ErrnoException): PrepareFailure {
@@ -195,8 +215,11 @@ function conclude({ exitCode, progress, daemon, options, paths }: Ended): Outcom
   const { config, memory, signal } = options
   if (signal.aborted) return { failure: cancelled(signal) }
   const digest = exitCode === 0 ? readImageDigest(paths.metadataFile) : undefined
-  if (digest) return { digest }
   const { facts } = progress
+  if (digest) {
+    const error = wrongBase(config, finalBaseDigest(facts.vertices))
+    return error ? { failure: { failure_class: 'build', error } } : { digest }
+  }
   const error = facts.plainLines.findLast((line) => line.startsWith('error: ')) ?? ''
   if (!daemon.isAlive()) for (const line of daemon.tail().slice(-10)) note(`buildkitd: ${line}`)
   const failure = explainFailure({

@@ -15,6 +15,8 @@ export interface BuildctlPaths {
   dockerfileFolder?: string
   /** Folder with one file for each secret. */
   secretsFolder: string
+  /** BuildKit's source policy, when the base image is pinned. */
+  sourcePolicyFile?: string
 }
 
 export function buildctlArgs(config: BuildConfig, paths: BuildctlPaths): string[] {
@@ -37,6 +39,7 @@ export function buildctlArgs(config: BuildConfig, paths: BuildctlPaths): string[
     outputOf(config),
     ...secretsOf(config, paths.secretsFolder).flatMap((secret) => ['--secret', secret]),
     ...(config.no_cache ? ['--no-cache'] : []),
+    ...(paths.sourcePolicyFile ? ['--source-policy-file', paths.sourcePolicyFile] : []),
     ...optionsOf(config, filename).flatMap(([name, value]) => ['--opt', `${name}=${value}`]),
   ]
 }
@@ -64,6 +67,7 @@ function optionsOf(config: BuildConfig, filename: string): [string, string][] {
     ['cmdline', 'dockerfile.v0'],
   ]
   if (config.target !== undefined) options.push(['target', config.target])
+  if (config.platform !== undefined) options.push(['platform', config.platform])
   if (config.network_mode === 'isolated') options.push(['force-network-mode', 'none'])
   for (const [name, value] of Object.entries(buildArgs(config))) {
     options.push([`build-arg:${name}`, value])

@@ -32,7 +32,9 @@ export function createFacts(): Facts {
     vertices,
     plainLines: [],
     seen(vertex: RawVertex): void {
-      vertices.set(vertex.digest, vertex)
+      // A merge of layers is told a second time, then without what it is made of.
+      const inputs = vertex.inputs ?? vertices.get(vertex.digest)?.inputs
+      vertices.set(vertex.digest, inputs ? { ...vertex, inputs } : vertex)
       if (vertex.error && !isConsequence(vertex.error) && !errors.includes(vertex.digest)) {
         errors.push(vertex.digest)
       }

@@ -29,3 +29,6 @@ export const CALLER_DEADLINE_MS = 10_000
 export const CALLER_BYTES_MAX = 4 * 1024
 /** A finished step is reported after this pause, unless it starts again. */
 export const STEP_SETTLE_MS = 100
+/** A Dockerfile is read by the agent only to find the base image that is to be pinned. */
+export const DOCKERFILE_BYTES_MAX = 1024 * 1024
+export const BASE_IMAGES_MAX = 500

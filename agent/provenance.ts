@@ -1,7 +1,7 @@
 // The inputs of a build, as found out by the agent: base images by digest, lock files by hash.
 import { createHash } from 'node:crypto'
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
-import { LOCKFILE_BYTES_MAX } from './limits.ts'
+import { BASE_IMAGES_MAX, LOCKFILE_BYTES_MAX } from './limits.ts'
 import type { BaseImage, BuildConfig, Provenance } from './protocol.ts'
 import type { RawVertex } from './rawjson.ts'
 
@@ -26,7 +26,7 @@ export interface ProvenanceFacts {
 
 export function provenanceOf(facts: ProvenanceFacts): Provenance {
   const { config, vertices, buildkitVersion, completedAt } = facts
-  const images = baseImages(vertices, config)
+  const images = baseImages(vertices, config).slice(0, BASE_IMAGES_MAX)
   const final = finalBaseDigest(vertices)
   const lockfiles = lockfileHashes(config.source_path)
   return {

@@ -73,7 +73,12 @@ export const BuildArgs = z
   .record(
     // BUILDKIT_* arguments steer BuildKit itself, so users can't set them.
     argName.refine((name) => !name.startsWith('BUILDKIT_'), { error: 'BUILDKIT_* is reserved' }),
-    z.string().max(BUILD_ARG_BYTES_MAX),
+    z
+      .string()
+      .refine((value) => Buffer.byteLength(value) <= BUILD_ARG_BYTES_MAX, {
+        error: `must be at most ${BUILD_ARG_BYTES_MAX} bytes`,
+      })
+      .refine((value) => !value.includes('\0'), { error: 'must not contain NUL' }),
   )
   .refine((args) => Object.keys(args).length <= BUILD_ARGS_MAX, {
     error: `at most ${BUILD_ARGS_MAX} build arguments`,

@@ -5,7 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { AgentMessage } from '../../agent/protocol.ts'
+import { type AgentMessage, PROTOCOL_VERSION } from '../../agent/protocol.ts'
 import { createTokens } from '../../server/auth/tokens.ts'
 import { rows } from '../../server/db/pool.ts'
 import { LOG_BATCH_LINES_MAX } from '../../server/limits.ts'
@@ -112,15 +112,15 @@ async function startAgent(jobId: string) {
 
 async function talk(socket: Socket, jobId: string): Promise<void> {
   const send = (message: AgentMessage) => socket.write(`${JSON.stringify(message)}\n`)
-  send({ type: 'hello', job_id: jobId, boot_ms: 1 })
+  send({ type: 'hello', protocol: PROTOCOL_VERSION, job_id: jobId, boot_ms: 1 })
   await once(socket, 'data')
-  send({ type: 'status', status: 'building' })
-  for (let n = 0; n < LINES; n += 1) {
-    if (!send({ type: 'log', log: LINE })) await once(socket, 'drain')
+  send({ seq: 1, type: 'status', status: 'building' })
+  for (let seq = 2; seq < LINES + 2; seq += 1) {
+    if (!send({ seq, type: 'log', log: LINE })) await once(socket, 'drain')
   }
   const provenance = { source_hash: '', buildkit_version: '', timestamp: '' }
   const failed = { success: false, error: 'that was all', failure_class: 'build' as const }
-  send({ type: 'result', result: { ...failed, provenance, duration_ms: 1 } })
+  send({ seq: LINES + 2, type: 'result', result: { ...failed, provenance, duration_ms: 1 } })
 }
 
 function runnerOf(dial: () => Promise<Socket>): Runner {

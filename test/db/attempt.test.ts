@@ -83,7 +83,8 @@ test('the configuration of a build is shown as its pod got it, without tokens an
   assert.notEqual(given.registry_token, undefined)
   assert.notEqual(given.channel_key, undefined)
   const redacted = '[redacted]'
-  const expected: unknown = { ...given, registry_token: redacted, channel_key: redacted }
+  const hidden = { registry_token: redacted, channel_key: redacted }
+  const expected: Record<string, unknown> = { ...given, ...hidden }
   assert.deepEqual(shown, expected)
   assert.equal(shown.dockerfile, request.dockerfile)
   assert.equal(shown.base_image_digest, DIGEST)

@@ -57,6 +57,15 @@ test('values of a tenant stay one argument and cannot become an option', () => {
   assert.equal(options.filter((option) => option.startsWith('force-network-mode')).length, 1)
 })
 
+test('the platform and the source policy are passed on, and only when there are any', () => {
+  const paths = { ...PATHS, sourcePolicyFile: '/run/policy.json' }
+  const args = buildctlArgs(givenConfig({ platform: 'linux/amd64' }), paths)
+  assert.ok(valuesOf(args, '--opt').includes('platform=linux/amd64'))
+  assert.deepEqual(valuesOf(args, '--source-policy-file'), ['/run/policy.json'])
+  assert.ok(!argsFor().includes('--source-policy-file'))
+  assert.ok(!valuesOf(argsFor(), '--opt').some((option) => option.startsWith('platform')))
+})
+
 test('an egress build gets the proxy in upper and lower case, and the user may change it', () => {
   const build_args = { HTTP_PROXY: 'http://mine:1' }
   const options = valuesOf(argsFor({ network_mode: 'egress', build_args }), '--opt')

@@ -12,7 +12,7 @@ test('what the host writes on the configuration disk is what the agent reads', (
   t.after(() => rmSync(folder, { recursive: true }))
   const file = join(folder, 'disk')
   // Whole sectors of text and one byte less: the end must be found in both.
-  for (const length of [1, 100, 511, 512, 513, 200_000]) {
+  for (const length of [1, 100, 511, 512, 513, 200_000, 1_000_000]) {
     const config = givenConfig({ dockerfile: `FROM scratch\n# ${'ä'.repeat(length)}\n` })
     const sectors = configSectors(config)
     assert.equal(sectors.length % 512, 0)
@@ -36,6 +36,10 @@ test('a configuration of an unexpected shape is refused with the name of the fie
     ['build_args', ['x']],
     ['labels', { 'a b': 'c' }],
     ['network_mode', 'host'],
+    ['channel_key', undefined],
+    ['channel_key', 'short'],
+    ['base_image_digest', 'sha256:abc'],
+    ['platform', 'linux/amd64,linux/arm64'],
     ['timeout_seconds', '5'],
     ['secrets', { id: 'a' }],
     ['secrets', [{ id: 'a,src=/config/build.json' }]],

@@ -36,6 +36,27 @@ test('an image from scratch has no base, also when it copies from a stage that h
   assert.equal(baseImages(vertices, REGISTRY)[0]?.ref, 'docker.io/library/x:1')
 })
 
+test('every image of FROM, COPY --from and a mount counts, each once, and the base is the final stage’s', () => {
+  const { facts } = replay(recorded('stages-and-mounts'))
+  const base = 'sha256:db2081aaf9e6943b7063d4ef01babfe8bc4857f3e2c90d8e07b2c0c7a4ff6b0b'
+  assert.deepEqual(baseImages(facts.vertices, REGISTRY), [
+    {
+      ref: 'hub.example:8083/library/other:1',
+      digest: 'sha256:50d177412f499ca3787ab722377c5af961d75a05f441dc7c3cfebf2b163bedc9',
+    },
+    { ref: 'hub.example:8083/library/base:1', digest: base },
+  ])
+  assert.equal(finalBaseDigest(facts.vertices), base)
+})
+
+test('the base is found under layers that are linked, not stacked', () => {
+  const { facts } = replay(recorded('copy-link'))
+  assert.equal(
+    finalBaseDigest(facts.vertices),
+    'sha256:db2081aaf9e6943b7063d4ef01babfe8bc4857f3e2c90d8e07b2c0c7a4ff6b0b',
+  )
+})
+
 test('lock files at the top of the source are hashed; links are not followed', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'provenance-'))
   t.after(() => rmSync(folder, { recursive: true }))
