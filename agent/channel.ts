@@ -71,14 +71,12 @@ export async function openChannel(options: ChannelOptions): Promise<Channel> {
     })
   })
   await listen(server, path)
+  server.unref() // the build is what keeps the agent running
 
   function welcome(caller: Socket): void {
     const [oldest] = callers.keys()
     if (callers.size >= CALLERS_MAX) oldest?.destroy()
-    callers.set(
-      caller,
-      setTimeout(() => caller.destroy(), CALLER_DEADLINE_MS),
-    )
+    callers.set(caller, setTimeout(() => caller.destroy(), CALLER_DEADLINE_MS).unref())
   }
 
   function forget(caller: Socket): void {

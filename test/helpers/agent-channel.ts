@@ -32,6 +32,7 @@ export async function agentLine(
     greeting: { type: 'hello', protocol: 1, job_id: 'build00001', boot_ms: 1 },
     key: CHANNEL_KEY,
     onCancel: (reason) => cancels.push(reason),
+    hostAbsenceMaxMs: 10_000,
     ...more,
   })
   let dials = 0
