@@ -143,6 +143,9 @@ export const FINISH_RETRY_MS = 2_000
 
 // Registry
 export const MANIFEST_BYTES_MAX = 4 * MiB
+/** Of an image that is published under a second name. */
+export const IMAGE_BLOBS_MAX = 1_000
+export const IMAGE_MANIFESTS_MAX = 100
 export const REGISTRY_SESSION_TTL_SECONDS = 5 * 60
 export const TOKEN_SCOPES_MAX = 50
 /** Nothing moves between the proxy and the registry behind it: longer than verifying a big layer takes. */

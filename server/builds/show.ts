@@ -13,7 +13,7 @@ export function toPublic(row: BuildRow, registryName: string, shown: Shown = {})
   const optional = {
     queue_position: shown.position,
     image_digest: row.status === 'ready' ? row.imageDigest : undefined,
-    image_ref: row.status === 'ready' ? `${registryName}/builds/${row.id}` : undefined,
+    image_ref: row.status === 'ready' ? imageRef(row, registryName) : undefined,
     error: row.error,
     failure_class: row.failureClass,
     provenance: row.provenance,
@@ -38,4 +38,9 @@ export function toPublic(row: BuildRow, registryName: string, shown: Shown = {})
     created_at: row.createdAt.toISOString(),
     ...Object.fromEntries(present),
   }
+}
+
+/** The name that was asked for, or the build's own. */
+function imageRef({ id, request }: BuildRow, registryName: string): string {
+  return `${registryName}/${request.image_name ?? `builds/${id}`}`
 }

@@ -117,6 +117,7 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
     listener,
     log: log.child({ mod: 'finish' }),
     tagImage: core.registryClient.tag,
+    publishImage: core.registryClient.publish,
     async tagCommit(build) {
       const { appId, commit } = build
       if (!appId || !commit || !(await repositories.exists(appId))) return

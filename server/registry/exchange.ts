@@ -1,0 +1,54 @@
+// One short exchange of the server with the registry: a manifest or less, within a deadline.
+import { AppError, asError } from '../errors.ts'
+import { MANIFEST_BYTES_MAX } from '../limits.ts'
+import { openUpstream, type RegistryUpstream } from './upstream.ts'
+
+const EXCHANGE_DEADLINE_MS = 30_000
+export const MANIFEST_TYPES = [
+  'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.oci.image.index.v1+json',
+  'application/vnd.docker.distribution.manifest.v2+json',
+  'application/vnd.docker.distribution.manifest.list.v2+json',
+].join(', ')
+
+export function manifestPath(repo: string, reference: string): string {
+  return `/v2/${repo}/manifests/${reference}`
+}
+
+export interface Exchange {
+  method: string
+  path: string
+  headers: Record<string, string | number>
+  body?: Buffer
+}
+
+export interface Reply {
+  status: number
+  type: string
+  location: string
+  body: Buffer
+}
+
+export async function exchangeWith(upstream: RegistryUpstream, request: Exchange): Promise<Reply> {
+  try {
+    const signal = AbortSignal.timeout(EXCHANGE_DEADLINE_MS)
+    const reply = await openUpstream(upstream, { ...request, signal })
+    const chunks: Buffer[] = []
+    let bytes = 0
+    for await (const chunk of reply as AsyncIterable<Buffer>) {
+      bytes += chunk.length
+      if (bytes > MANIFEST_BYTES_MAX) throw new Error(`a manifest over ${MANIFEST_BYTES_MAX} bytes`)
+      chunks.push(chunk)
+    }
+    const { 'content-type': type = '', location = '' } = reply.headers
+    return { status: reply.statusCode ?? 0, type, location, body: Buffer.concat(chunks) }
+  } catch (cause) {
+    const message = `the registry cannot be reached: ${asError(cause).message}`
+    throw new AppError('registry_unavailable', message, { cause })
+  }
+}
+
+export function unexpected(method: string, path: string, status: number): AppError {
+  const message = `the registry answered ${status} to ${method} ${path}`
+  return new AppError('registry_unavailable', message)
+}
