@@ -188,6 +188,7 @@ test('weakness 17: who hears of ready finds the image on the build', LIMIT, asyn
     listener,
     log: silent,
     tagImage: async () => {},
+    publishImage: async () => {},
     tagCommit: async () => {},
   })
   finish.start()

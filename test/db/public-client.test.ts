@@ -37,6 +37,7 @@ function givenFinish(t: TestContext, { db, listener }: TestApi): void {
     listener,
     log: silent,
     tagImage: async () => {},
+    publishImage: async () => {},
     tagCommit: async () => {},
   })
   finish.start()

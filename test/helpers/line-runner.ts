@@ -38,6 +38,8 @@ export function givenPipeline(
 function lineRunner(t: TestContext, play: PlayAgent, cuts: readonly number[]): Runner {
   return {
     name: 'line',
+    boundary: 'machine',
+    releaseData: async () => ({}),
     unusableReason: async () => null,
     async start(spec) {
       const key = spec.config.channel_key
