@@ -172,6 +172,9 @@ export const Provenance = z
     lockfile_hashes: z.record(z.string(), z.string()).optional(),
     buildkit_version: z.string(),
     runner: z.string().optional().meta({ description: 'What isolated the build: `qemu`.' }),
+    boundary: z.string().optional().meta({
+      description: 'How strong that is: `machine`, or `shared kernel`, which is weaker.',
+    }),
     timestamp: z.string(),
   })
   .meta({ id: 'BuildProvenance' })

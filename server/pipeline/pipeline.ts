@@ -227,6 +227,7 @@ export function createPipeline(options: PipelineOptions) {
         ...provenance,
         source_hash: build.sourceHash,
         runner: options.runner.name,
+        boundary: options.runner.boundary,
       })
       if (!recorded) await lease.cancelled()
       return

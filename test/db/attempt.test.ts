@@ -46,6 +46,7 @@ test('weakness 25: the stored log has each line once although the channel broke'
   const row = await createBuildStore({ db }).get(id)
   assert.equal(row?.imageDigest, DIGEST)
   assert.equal(row?.provenance?.runner, 'line')
+  assert.equal(row?.provenance?.boundary, 'machine')
 })
 
 test('the configuration of a build is shown as its pod got it, without tokens and keys', async (t) => {
