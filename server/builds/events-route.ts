@@ -32,6 +32,7 @@ export function eventsRoute({ builds, sseOptions }: BuildRoutesOptions, id: stri
     headers: z.object({
       'Last-Event-ID': z.string().optional().meta({
         description: 'Number of the last event the reader has: it goes on behind it.',
+        pattern: '^[0-9]{0,15}$',
       }),
     }),
     replies: {
