@@ -50,3 +50,17 @@ export const SUBMIT_EXAMPLE = {
   tags: { team: 'web' },
   timeout_seconds: 900,
 }
+
+export const CONFIG_EXAMPLE = {
+  job_id: ID,
+  registry_url: 'localhost:5000',
+  registry_public_name: 'builds.example.com',
+  registry_token: '[redacted]',
+  image_repository: `builds/${ID}`,
+  source_path: '/src',
+  source_hash: BUILD_EXAMPLE.provenance.source_hash,
+  build_args: { MODE: 'prod' },
+  secrets: [{ id: 'npm_token' }],
+  timeout_seconds: 900,
+  network_mode: 'egress',
+}

@@ -2,6 +2,7 @@
 // are shown; whatever else an agent is given, tokens and keys above all, is replaced.
 import { z } from 'zod'
 import type { BuildConfig } from '../../agent/protocol.ts'
+import { CONFIG_EXAMPLE } from './examples.ts'
 import { SecretRefs } from './schema.ts'
 
 const REDACTED = '[redacted]'
@@ -38,6 +39,7 @@ export const ShownConfig = z
   .catchall(z.literal(REDACTED))
   .meta({
     id: 'BuildConfig',
+    examples: [CONFIG_EXAMPLE],
     description: `What the pod of the latest attempt was given; tokens and keys are "${REDACTED}".`,
     examples: [
       {
