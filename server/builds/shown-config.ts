@@ -41,22 +41,6 @@ export const ShownConfig = z
     id: 'BuildConfig',
     examples: [CONFIG_EXAMPLE],
     description: `What the pod of the latest attempt was given; tokens and keys are "${REDACTED}".`,
-    examples: [
-      {
-        job_id: 'tz4a98xxat96iws9zmbrgj3a',
-        channel_key: REDACTED,
-        registry_url: 'localhost:5000',
-        registry_public_name: 'builds.example.com',
-        registry_token: REDACTED,
-        image_repository: 'builds/tz4a98xxat96iws9zmbrgj3a',
-        source_path: '/src',
-        source_hash: `sha256:${'3f'.repeat(32)}`,
-        build_args: { MODE: 'prod' },
-        timeout_seconds: 600,
-        network_mode: 'egress',
-        labels: {},
-      },
-    ],
   })
 export type ShownConfig = z.infer<typeof ShownConfig>
 

@@ -27,6 +27,9 @@ export function checkEntry(
   if (Buffer.byteLength(name) > SOURCE_PATH_BYTES_MAX) {
     throw invalidSource(`a path is over ${SOURCE_PATH_BYTES_MAX} bytes: ${shown}`)
   }
+  if (entryPath(name) === '.' && type !== 'directory') {
+    throw invalidSource(`${shown} is the source's own folder, but a ${type} in the archive`)
+  }
   if (maker === 'upload' && type === 'symlink') checkSymlink(name, linkname)
   if (maker === 'upload' && type === 'link') {
     checkHardLink(name, linkname, isThere)

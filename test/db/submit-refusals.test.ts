@@ -89,6 +89,11 @@ const SOURCES: [string, () => Promise<Buffer>, Refusal][] = [
 const ENTRIES: [string, Entry[0], RegExp][] = [
   ['a path that climbs out', { name: '../evil' }, /"\.\.\/evil" leaves the source/],
   ['a path that climbs out from within', { name: 'a/../../evil' }, /leaves the source/],
+  [
+    'a link in place of the source itself',
+    { name: '.', type: 'symlink', linkname: 'b/a' },
+    /own folder/,
+  ],
   ['an absolute path', { name: '/etc/passwd' }, /"\/etc\/passwd" leaves the source/],
   ['a device file', { name: 'dev', type: 'block-device' }, /"dev" is a block-device/],
   ['a fifo', { name: 'pipe', type: 'fifo' }, /"pipe" is a fifo/],
