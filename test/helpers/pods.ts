@@ -4,7 +4,6 @@ import { copyFile, cp, mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import type { Duplex } from 'node:stream'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -120,11 +119,16 @@ export async function listenToAgent(channel: Duplex): Promise<AgentMessage[]> {
   const messages: AgentMessage[] = []
   const ready: HostMessage = { type: 'host_ready', protocol: 1, key: CHANNEL_KEY, after: 0 }
   channel.write(`${JSON.stringify(ready)}\n`)
-  for await (const line of createInterface({ input: channel })) {
-    const message = JSON.parse(line) as AgentMessage
-    messages.push(message)
-    if (message.type !== 'result') continue
-    const seq = 'seq' in message ? message.seq : 0
+  channel.on('error', () => {}) // behind the result: an agent that has ended leaves our last word unread
+  channel.setEncoding('utf8')
+  let rest = ''
+  for await (const chunk of channel.iterator({ destroyOnReturn: false })) {
+    const lines = (rest + chunk).split('\n')
+    rest = lines.pop() ?? ''
+    messages.push(...lines.map((line) => JSON.parse(line) as AgentMessage))
+    const last = messages.at(-1)
+    if (last?.type !== 'result') continue
+    const seq = 'seq' in last ? last.seq : 0
     channel.write(`${JSON.stringify({ type: 'ack', seq } satisfies HostMessage)}\n`)
     break
   }
