@@ -18,7 +18,7 @@ export function entryPath(name: string): string {
 
 /** `isThere`: whether a file has come before. */
 export function checkEntry(
-  { name, type, linkname }: Header,
+  { name, type, linkname, size }: Header,
   maker: Maker,
   isThere: (path: string) => boolean,
 ): void {
@@ -30,6 +30,9 @@ export function checkEntry(
   if (entryPath(name) === '.' && type !== 'directory') {
     throw invalidSource(`${shown} is the source's own folder, but a ${type} in the archive`)
   }
+  // tar-stream would wait for them, and they never come.
+  if (type === 'directory' && size !== 0)
+    throw invalidSource(`${shown} is a folder of ${size} bytes`)
   if (maker === 'upload' && type === 'symlink') checkSymlink(name, linkname)
   if (maker === 'upload' && type === 'link') {
     checkHardLink(name, linkname, isThere)

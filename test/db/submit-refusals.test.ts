@@ -26,6 +26,15 @@ async function assertRefused(api: TestApi, init: RequestInit, expected: Refusal)
   await assertNothingLeft(api)
 }
 
+/** The archive's first entry says that it has so many bytes. */
+function withSize(archive: Buffer, bytes: number): Buffer {
+  archive.write(`${bytes.toString(8).padStart(11, '0')} `, 124)
+  archive.fill(' ', 148, 156)
+  const sum = archive.subarray(0, 512).reduce((total, byte) => total + byte, 0)
+  archive.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148)
+  return archive
+}
+
 const SOURCES: [string, () => Promise<Buffer>, Refusal][] = [
   ['nothing', async () => Buffer.alloc(0), [400, 'invalid_request', /^source is required$/]],
   [
@@ -78,6 +87,11 @@ const SOURCES: [string, () => Promise<Buffer>, Refusal][] = [
     'no Dockerfile',
     async () => tarGzOf([{ name: 'app/Dockerfile' }, 'FROM scratch']),
     [400, 'dockerfile_required', /^dockerfile required: provide dockerfile parameter or include/],
+  ],
+  [
+    'a folder with bytes of its own, which waited for ever',
+    async () => withSize(await tarOf([{ name: 'd/', type: 'directory' }]), 5),
+    [400, 'invalid_source', /"d\/" is a folder of 5 bytes/],
   ],
   [
     'a folder called Dockerfile',
