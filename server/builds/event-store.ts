@@ -4,6 +4,7 @@ import type { Step } from '../../agent/protocol.ts'
 import type { Queryable } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
 import { LOG_READ_BYTES_MAX } from '../limits.ts'
+import { storable } from '../storable.ts'
 import type { BuildEvent, BuildStatus } from './schema.ts'
 
 export type NewEvent =
@@ -149,11 +150,6 @@ function toColumns(event: NewEvent): { type: string; content: string | null; dat
         data: JSON.stringify({ attempt: event.attempt }),
       }
   }
-}
-
-/** PostgreSQL holds no NUL, and its JSON no half of a surrogate pair. */
-function storable(text: string): string {
-  return text.replaceAll('\u0000', '').replaceAll(/\p{Surrogate}/gu, '\ufffd')
 }
 
 function toEvent(row: EventRow): BuildEvent {

@@ -3,6 +3,7 @@
 import type { BuildResult, Step } from '../../agent/protocol.ts'
 import type { NewEvent } from '../builds/event-store.ts'
 import type { Redactor } from '../secrets/redact.ts'
+import { storable } from '../storable.ts'
 import { BuildFailure } from './failure.ts'
 import type { LogWriter } from './log-writer.ts'
 
@@ -54,13 +55,16 @@ export function redactFailure(failure: BuildFailure, text: Text): BuildFailure {
   return Object.assign(new BuildFailure(failureClass, text(message)), { beforeHello })
 }
 
-/** Every string of a document but digests and times; names of fields stay. */
+/** Every string of a document but digests and times; names of fields stay, as far as they can be kept. */
 function redactValues<T>(value: T, text: Text): T {
   if (typeof value === 'string') {
     return (DIGEST.test(value) || TIME.test(value) ? value : text(value)) as T
   }
   if (Array.isArray(value)) return value.map((each) => redactValues(each, text)) as T
   if (typeof value !== 'object' || value === null) return value
-  const entries = Object.entries(value).map(([key, each]) => [key, redactValues(each, text)])
+  const entries = Object.entries(value).map(([key, each]) => [
+    storable(key),
+    redactValues(each, text),
+  ])
   return Object.fromEntries(entries) as T
 }

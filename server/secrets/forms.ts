@@ -1,6 +1,7 @@
 // The ways a secret may be written in a log: as it is, line by line, base64 at any alignment, URL-encoded,
 // escaped for JSON. Pure: from bytes to the strings to look for.
 import { SECRET_HIDDEN_CHARS_MIN } from '../limits.ts'
+import { storable } from '../storable.ts'
 
 export interface Form {
   text: string
@@ -22,7 +23,7 @@ export function formsOf(value: Buffer): Form[] {
   const plain = new Set<string>()
   const base64 = new Set<string>()
   for (const part of partsOf(value)) {
-    for (const text of plainForms(part)) plain.add(text)
+    for (const text of plainForms(part)) plain.add(storable(text))
     for (const text of base64Forms(part)) base64.add(text)
   }
   for (const text of wrappedForms(value)) base64.add(text)

@@ -1,6 +1,7 @@
 // Hides the secrets of one build in whatever text is kept of it. What comes out holds none of the forms,
 // overlapping ones included; a secret that is split over two lines is not found.
 import { REDACTION_COMPARED_CHARS_MAX, SECRET_HIDDEN_CHARS_MIN } from '../limits.ts'
+import { storable } from '../storable.ts'
 import { type Form, formsOf } from './forms.ts'
 
 export const HIDDEN = '***'
@@ -10,6 +11,7 @@ const BASE64 = /[A-Za-z0-9+/_-]/
 export interface Redactor {
   /** From here on these values are hidden too. */
   learn(values: Iterable<Buffer>): void
+  /** The text as it may be kept, without what PostgreSQL does not take: that may stand inside a secret. */
   text(text: string): string
 }
 
@@ -31,8 +33,7 @@ export function createRedactor(): Redactor {
   }
 
   /** One round: every place that is part of a form becomes HIDDEN. Undefined when it would take too long. */
-  function hide(text: string): string | undefined {
-    let compared = 0
+  function hide(text: string, work: { compared: number }): string | undefined {
     let shown = ''
     let copied = 0
     let [start, end] = [-1, -1]
@@ -43,8 +44,8 @@ export function createRedactor(): Redactor {
     for (let at = 0; at + SECRET_HIDDEN_CHARS_MIN <= text.length; at += 1) {
       if (begins[twoAt(text, at)] === 0) continue
       for (const form of byStart.get(text.slice(at, at + SECRET_HIDDEN_CHARS_MIN)) ?? []) {
-        compared += form.text.length
-        if (compared > REDACTION_COMPARED_CHARS_MAX) return undefined
+        work.compared += form.text.length
+        if (work.compared > REDACTION_COMPARED_CHARS_MAX) return undefined
         if (!text.startsWith(form.text, at)) continue
         const [from, to] = reach(text, at, form)
         if (start !== -1 && from > end) put()
@@ -60,13 +61,16 @@ export function createRedactor(): Redactor {
   return {
     learn,
     text(text) {
-      if (byStart.size === 0) return text
+      const kept = storable(text)
+      if (byStart.size === 0) return kept
+      const work = { compared: 0 }
       // What is hidden becomes shorter, so this ends; what is left may only now stand side by side.
-      for (let before = text; ; ) {
-        const after = hide(before)
+      for (let before = kept; ; ) {
+        const after = hide(before, work)
         if (after === undefined) return HIDDEN
         if (after === before) return after
         before = after
+        work.compared += before.length
       }
     },
   }

@@ -49,6 +49,27 @@ test('weakness 25: the stored log has each line once although the channel broke'
   assert.equal(row?.provenance?.boundary, 'machine')
 })
 
+test('a result that quotes a NUL ends the build: it kept its slot for ever', async (t) => {
+  const { db, listener } = await givenDatabase(t)
+  await setSlots(db, 1)
+  const endOf = async (result: BuildResult) => {
+    const { id } = await givenBuild(db)
+    const pipeline = givenPipeline(t, { db, listener }, async ({ channel }) => {
+      await channel.send({ type: 'result', result })
+      await channel.finish()
+    })
+    await pipeline.run((await claimNext(db, 'w'))!, new AbortController().signal)
+    return createBuildStore({ db }).get(id)
+  }
+  const failure = { success: false, failure_class: 'build' as const, error: 'RUN a\0b failed' }
+  const { image_digest: _, ...failed } = { ...RESULT, ...failure }
+  assert.equal((await endOf(failed))?.error, 'RUN ab failed')
+
+  const provenance = { ...RESULT.provenance, lockfile_hashes: { 'a\0b': 'c\0d\ud800' } }
+  const build = await endOf({ ...RESULT, provenance })
+  assert.deepEqual(build?.provenance?.lockfile_hashes, { ab: 'cd\ufffd' })
+})
+
 test('the configuration of a build is shown as its pod got it, without tokens and keys', async (t) => {
   const { db, listener, call, token } = await givenApi(t)
   await setSlots(db, 1)

@@ -109,3 +109,14 @@ test('a line made to take for ever is hidden as a whole', () => {
   const line = 'A'.repeat(64 * 1024 - 1)
   assert.equal(redactorOf(...secrets)(`${line}B`), HIDDEN)
 })
+
+test('a line that gets one character shorter with each look does not stop the server', () => {
+  const line = `${'a'.repeat(256 * 1024)}***`
+  assert.equal(redactorOf('a***')(line), HIDDEN)
+})
+
+test('weakness 8: a secret printed in UTF-16 is hidden, because the NULs between are not kept', () => {
+  const utf16 = Buffer.from('it is hunter2!', 'utf16le').toString('utf8')
+  assert.equal(redactorOf('hunter2!')(utf16), `it is ${HIDDEN}`)
+  assert.equal(redactorOf('ab\0cd\0ef')('ab\0cd\0ef'), HIDDEN)
+})
