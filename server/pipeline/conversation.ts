@@ -173,8 +173,9 @@ async function take(talk: Talk, message: AgentMessage): Promise<BuildResult | un
   if (message.type === 'error') {
     throw new BuildFailure('infra', `the build agent refuses the server: ${message.error}`)
   }
-  // It has ended, and something of what it told has not come.
-  if (message.type === 'status' && message.status === 'completed' && talk.channel) {
+  // It has ended, and something of what it told has not come. Nothing may pile up for one that does not read.
+  if (message.type !== 'status' || message.status !== 'completed') return undefined
+  if (talk.channel && !talk.channel.writableNeedDrain) {
     sendMessage(talk.channel, { type: 'get_result' })
   }
   return undefined

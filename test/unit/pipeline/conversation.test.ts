@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
+import { Duplex } from 'node:stream'
 import { type TestContext, test } from 'node:test'
 import { setImmediate as tick } from 'node:timers/promises'
 import fc from 'fast-check'
@@ -255,6 +256,16 @@ test('a quiet agent is asked; one that has ended is asked for its result', async
     })
   })
   assert.deepEqual(await host(dial, { times: { askAfterMs: 20 } }).result, RESULT)
+})
+
+test('an agent that says again and again that it has ended, and does not read, fills no memory', async () => {
+  const done = JSON.stringify({ type: 'status', status: 'completed', last: 0 })
+  const channel = new Duplex({ read() {}, write() {} })
+  const { result } = host(async () => channel)
+  channel.push(`${JSON.stringify(HELLO)}\n${`${done}\n`.repeat(20_000)}`)
+  channel.push(`${JSON.stringify({ seq: 1, type: 'result', result: RESULT })}\n`)
+  await result
+  assert.ok(channel.writableLength < 2 * channel.writableHighWaterMark, `${channel.writableLength}`)
 })
 
 test('an agent that does not answer is dialled anew, and one that stays silent is given up', async (t) => {
