@@ -6,7 +6,7 @@ import type { Header } from 'tar-stream'
 import { AppError } from '../errors.ts'
 import { SOURCE_PATH_BYTES_MAX } from '../limits.ts'
 
-const ENTRY_TYPES = new Set<unknown>(['file', 'directory', 'symlink', 'contiguous-file'])
+const ENTRY_TYPES = new Set<unknown>(['file', 'directory', 'symlink'])
 const SHOWN_CHARS_MAX = 200
 
 export type Maker = 'git' | 'upload'
@@ -24,8 +24,11 @@ export function checkEntry(
 ): void {
   const shown = show(name)
   if (leaves(name)) throw invalidSource(`the path ${shown} leaves the source`)
-  if (Buffer.byteLength(name) > SOURCE_PATH_BYTES_MAX) {
-    throw invalidSource(`a path is over ${SOURCE_PATH_BYTES_MAX} bytes: ${shown}`)
+  for (const path of [name, linkname ?? '']) {
+    if (Buffer.byteLength(path) > SOURCE_PATH_BYTES_MAX) {
+      throw invalidSource(`a path is over ${SOURCE_PATH_BYTES_MAX} bytes: ${show(path)}`)
+    }
+    if (path.includes('\0')) throw invalidSource(`the path ${show(path)} holds a NUL`)
   }
   if (entryPath(name) === '.' && type !== 'directory') {
     throw invalidSource(`${shown} is the source's own folder, but a ${type} in the archive`)

@@ -110,6 +110,11 @@ const ENTRIES: [string, Entry[0], RegExp][] = [
   ],
   ['an absolute path', { name: '/etc/passwd' }, /"\/etc\/passwd" leaves the source/],
   ['a device file', { name: 'dev', type: 'block-device' }, /"dev" is a block-device/],
+  [
+    'a kind of file the agent cannot unpack',
+    { name: 'c', type: 'contiguous-file' },
+    /"c" is a contiguous-file; only/,
+  ],
   ['a fifo', { name: 'pipe', type: 'fifo' }, /"pipe" is a fifo/],
   [
     'a link to an absolute path',
@@ -120,6 +125,16 @@ const ENTRIES: [string, Entry[0], RegExp][] = [
     'a link that climbs out',
     { name: 'a/b/l', type: 'symlink', linkname: '../../../etc' },
     /"\.\.\/\.\.\/\.\.\/etc", which leaves the source/,
+  ],
+  [
+    'a path with a NUL, which ended the agent',
+    { name: 'file', pax: { path: 'a\0b' } },
+    /"a\\u0000b" holds a NUL/,
+  ],
+  [
+    'a link longer than any path',
+    { name: 'l', type: 'symlink', linkname: 'a/'.repeat(2_049) },
+    /a path is over 4096 bytes/,
   ],
   [
     'a hard link out',
