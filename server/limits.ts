@@ -163,6 +163,10 @@ export const EGRESS_LOOKUPS_MAX = 2
 /** Addresses of one name that are tried before giving up. */
 export const EGRESS_ADDRESSES_MAX = 4
 
+// Pods
+/** Of one guest to one service; its own tunnels make at most 128. The server's open files are everybody's. */
+export const GUEST_CONNECTIONS_MAX = 256
+
 // Pods (QEMU)
 export const MKFS_DEADLINE_MS = 60_000
 export const VSOCK_DEVICE_DEADLINE_MS = 10_000

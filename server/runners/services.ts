@@ -2,6 +2,7 @@
 // A port without a listener does not exist for the guest.
 import { chmod, chown } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
+import { GUEST_CONNECTIONS_MAX } from '../limits.ts'
 import type { UserIds } from '../setup/users.ts'
 
 export interface Services {
@@ -28,6 +29,7 @@ export async function listenForGuest(
         socket.on('error', () => {}) // a guest may break off at any time
         handle(socket)
       })
+      server.maxConnections = GUEST_CONNECTIONS_MAX
       servers.push(server)
       await listen(server, pathOf(port))
       await chmod(pathOf(port), 0o600)
