@@ -47,18 +47,21 @@ function classify(facts: FailureFacts): Failure {
   }
   if (ran) return explainStep(where, ran, oomKills)
   if (!buildkitdAlive) {
-    return { failure_class: 'infra', error: `BuildKit ended during the build: ${error}` }
+    return { failure_class: 'infra', error: `BuildKit ended during the build: ${clip(error)}` }
   }
   if (/failed to push|\bpushing\b/.test(error) || failed?.name.startsWith('exporting to ')) {
-    return { failure_class: 'registry', error: `the image could not be pushed: ${error}` }
+    return { failure_class: 'registry', error: `the image could not be pushed: ${clip(error)}` }
   }
   const pulled = failed && /(?:load metadata for|\bFROM) (\S+)/.exec(failed.name)?.[1]
   if (pulled) return explainPull(pulled, error, facts)
   if (facts.error.includes('failed to solve')) {
-    return { failure_class: 'build', error: failed ? `${where} failed: ${error}` : error }
+    return { failure_class: 'build', error: failed ? `${where} failed: ${clip(error)}` : error }
   }
   const how = exitCode === null ? 'was killed' : `ended with exit code ${exitCode}`
-  return { failure_class: 'infra', error: error ? `BuildKit failed: ${error}` : `buildctl ${how}` }
+  return {
+    failure_class: 'infra',
+    error: error ? `BuildKit failed: ${clip(error)}` : `buildctl ${how}`,
+  }
 }
 
 function explainStep(where: string, ran: RegExpExecArray, oomKills: number): Failure {

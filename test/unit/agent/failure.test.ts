@@ -109,3 +109,17 @@ test('a buildctl that was killed without a word is class infra', () => {
   const failure = explain('failing-run', { failed: undefined, error: '', exitCode: null })
   assert.deepEqual(failure, { failure_class: 'infra', error: 'buildctl was killed' })
 })
+
+test('an error of any length is told in a message the server takes', () => {
+  const failed = {
+    n: 4,
+    name: '[3/3] COPY long',
+    error: `"/${'x'.repeat(20_000)}": not found`,
+    lastLines: [],
+  }
+  for (const error of ['error: failed to solve: x', 'error: failed to push', '']) {
+    for (const buildkitdAlive of [true, false]) {
+      assert.ok(explain('failing-run', { failed, error, buildkitdAlive }).error.length < 8_192)
+    }
+  }
+})
