@@ -65,8 +65,14 @@ export const SourcePath = z
     error: 'must be a relative path inside the source',
   })
 
-const argName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, {
+const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/
+
+const argName = z.string().regex(VARIABLE, {
   error: 'must be a build argument name: a letter or _, then letters, digits or _',
+})
+
+const variableName = z.string().regex(VARIABLE, {
+  error: 'must be the name of a variable: a letter or _, then letters, digits or _',
 })
 
 export const BuildArgs = z
@@ -102,7 +108,7 @@ export const SecretId = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/, 
 export const SecretRef = z
   .strictObject({
     id: SecretId,
-    env_var: argName.optional(),
+    env_var: variableName.optional(),
     optional: z.boolean().optional(),
   })
   .meta({ id: 'SecretRef' })
@@ -139,7 +145,9 @@ export const BuildRequest = z.strictObject({
   dockerfile_path: SourcePath.optional(),
   target: z
     .string()
-    .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/)
+    .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/, {
+      error: 'must be the name of a stage: 1 to 128 letters, digits, _, . or -',
+    })
     .optional(),
   build_args: BuildArgs.optional(),
   build_policy: BuildPolicy.optional(),

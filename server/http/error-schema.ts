@@ -12,7 +12,7 @@ export const ErrorDocument = z
 
 /** How each code may sound. */
 export const ERROR_MESSAGES: Record<ErrorCode, string> = {
-  invalid_request: 'query limit="500": Too big: expected number to be <=200',
+  invalid_request: 'query limit="500": must be at most 200',
   invalid_source: 'the source is no tar archive',
   dockerfile_required: DOCKERFILE_REQUIRED,
   source_hash_mismatch:

@@ -4,6 +4,7 @@
 import type { z } from 'zod'
 import { AppError, type ErrorDetail, invalidRequest } from '../errors.ts'
 import { VALIDATION_DETAILS_MAX } from '../limits.ts'
+import { sentence } from './sentences.ts'
 
 const SHOWN_VALUE_CHARS_MAX = 80
 
@@ -12,11 +13,22 @@ export function validate<T>(
   input: unknown,
   where: 'query' | 'body' | 'field',
 ): T {
-  const parsed = schema.safeParse(input)
+  refusePrototype(input, where)
+  const parsed = schema.safeParse(input, { error: sentence })
   const source = { where, input, isSecret: schema.meta()?.writeOnly === true }
   if (!parsed.success) throw invalid(parsed.error, source)
   refuseUnstorable(parsed.data, where, [])
   return parsed.data
+}
+
+// zod leaves this name out of records without a word, so a tag or a filter would be lost.
+function refusePrototype(input: unknown, where: string): void {
+  if (typeof input !== 'object' || input === null) return
+  for (const [name, value] of [['', input] as const, ...Object.entries(input)]) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, '__proto__')) continue
+    const path = name === '' ? '__proto__' : `${name}.__proto__`
+    throw invalidRequest(`${where} ${path}: is not taken as a name; use another one`)
+  }
 }
 
 // PostgreSQL holds neither NUL nor half a surrogate pair, and no command line or environment does.

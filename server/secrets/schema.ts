@@ -4,20 +4,21 @@ import { SecretId } from '../builds/schema.ts'
 import { SECRET_BYTES_MAX } from '../limits.ts'
 
 const tooLong = { error: `must be at most ${SECRET_BYTES_MAX} bytes`, abort: true }
-const fits = (bytes: number) => bytes > 0 && bytes <= SECRET_BYTES_MAX
+const empty = { error: 'must not be empty', abort: true }
+const fits = (bytes: number) => bytes <= SECRET_BYTES_MAX
 
 /** writeOnly: what is wrong with it is said without quoting it. */
 export const SecretValue = z
   .strictObject({
     value: z
       .string()
-      .min(1)
+      .min(1, empty)
       .max(SECRET_BYTES_MAX, tooLong)
       .refine((text) => fits(Buffer.byteLength(text)), tooLong)
       .optional(),
     value_base64: z
       .base64()
-      .min(1)
+      .min(1, empty)
       .refine((text) => fits(Buffer.byteLength(text, 'base64')), tooLong)
       .optional()
       .meta({ description: 'For bytes that are no text.' }),
