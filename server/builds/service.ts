@@ -93,11 +93,13 @@ export function createBuilds(options: BuildsOptions) {
 
     /** What the pod of its latest attempt was given. */
     async config(principal: Principal, id: string): Promise<ShownConfig> {
-      await own(principal, id)
+      const row = await own(principal, id)
       const config = await store.config(id)
       if (config) return config
-      const why = 'it has not started, and its configuration is made when it does'
-      throw new AppError('not_found', `build ${id} has no configuration yet: ${why}`)
+      const why = TERMINAL.has(row.status)
+        ? 'has no configuration: it ended before its pod was made'
+        : 'has no configuration yet: it has not started, and its configuration is made when it does'
+      throw new AppError('not_found', `build ${id} ${why}`)
     },
 
     /** Resolves when the build is cancelled and its VM gone; a finished build is a conflict. */

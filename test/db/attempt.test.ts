@@ -86,6 +86,11 @@ test('the configuration of a build is shown as its pod got it, without tokens an
   assert.equal(early.status, 404)
   assert.match((await bodyOf(early)).message, /has no configuration yet: it has not started/)
 
+  const { id: over } = await givenBuild(db)
+  assert.equal((await call(`/builds/${over}`, { method: 'DELETE' })).status, 204)
+  const ended = await bodyOf(await call(`/builds/${over}/config`))
+  assert.match(ended.message, /has no configuration: it ended before its pod was made/)
+
   let given: Record<string, unknown> = {}
   const pipeline = givenPipeline(t, { db, listener }, async (line, spec) => {
     given = { ...spec.config }
