@@ -57,5 +57,11 @@ export async function archiveCommit(options: ArchiveOptions): Promise<Archive> {
 function leftOut(dockerfile: string): AppError {
   return new AppError('dockerfile_required', DOCKERFILE_REQUIRED, {
     hint: `.gitattributes marks ${dockerfile} export-ignore, so the build would not see it`,
+    details: [
+      {
+        code: 'dockerfile_required',
+        message: `the commit has no ${dockerfile}, or .gitattributes marks it export-ignore`,
+      },
+    ],
   })
 }

@@ -47,7 +47,10 @@ export function createArchiveCheck({ limits = ARCHIVE_LIMITS, advice, maker }: A
       try {
         for await (const chunk of source) {
           bytes += chunk.length
-          if (bytes > limits.bytesMax) throw tooLarge(inMiB(limits.bytesMax), advice)
+          if (bytes > limits.bytesMax) {
+            const unzipped = maker === 'upload' ? ', unzipped' : ''
+            throw tooLarge(`${inMiB(limits.bytesMax)}${unzipped}`, advice)
+          }
           await inspector.write(chunk)
           yield chunk
         }
@@ -153,7 +156,12 @@ function tooLarge(limit: string, hint: string | undefined): AppError {
 }
 
 function notTar(error: Error): AppError {
-  return invalidSource(`the source is not a tar archive: ${error.message}`, error)
+  // The parser goes on with a guess about gzip, which is never right here.
+  const why = error.message.replace(/\. Maybe the tar .*$/, '')
+  return invalidSource(
+    `the source is not a tar archive: ${why}; send tar, plain or gzip-compressed`,
+    error,
+  )
 }
 
 function inMiB(bytes: number): string {

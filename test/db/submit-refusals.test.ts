@@ -40,7 +40,11 @@ const SOURCES: [string, () => Promise<Buffer>, Refusal][] = [
   [
     'garbage',
     async () => Buffer.alloc(2000, 'garbage'),
-    [400, 'invalid_source', /not a tar archive/],
+    [
+      400,
+      'invalid_source',
+      /not a tar archive: Invalid tar header; send tar, plain or gzip-compressed$/,
+    ],
   ],
   ['one byte', async () => Buffer.from('x'), [400, 'invalid_source', /not a tar archive/]],
   ['zipped garbage', async () => gzipSync('garbage'), [400, 'invalid_source', /not a tar archive/]],
@@ -71,7 +75,7 @@ const SOURCES: [string, () => Promise<Buffer>, Refusal][] = [
   [
     'a bomb',
     async () => tarGzOf(DOCKERFILE, [{ name: 'zeros' }, Buffer.alloc(10_000_000)]),
-    [413, 'source_too_large', /over the limit of 200000 bytes/],
+    [413, 'source_too_large', /over the limit of 200000 bytes, unzipped$/],
   ],
   [
     'too many files',
@@ -195,16 +199,23 @@ const FIELDS: [Fields[number], RegExp][] = [
   [['build_args', '{"A B":"1"}'], /must be a build argument name/],
   [['build_args', '{"BUILDKIT_SYNTAX":"evil"}'], /BUILDKIT_\* is reserved/],
   [['build_policy', '5'], /^build_policy must be a JSON object$/],
-  [['build_policy', '{"network_mode":"host"}'], /field build_policy\.network_mode="host"/],
+  [
+    ['build_policy', '{"network_mode":"host"}'],
+    /^field build_policy\.network_mode="host": must be isolated or egress$/,
+  ],
   [
     ['build_policy', '{"network_mode":"isolated","allowed_domains":["example.com"]}'],
     /allowed_domains.*egress/,
   ],
+  // Not lost without a word, as a record would.
+  [['tags', '{"__proto__":"x"}'], /^field tags\.__proto__: is not taken as a name/],
+  [['build_args', '{"__proto__":"x"}'], /^field build_args\.__proto__: is not taken as a name/],
+  [['secrets', '[{"id":"a","env_var":"a b"}]'], /must be the name of a variable/],
   [['base_image_digest', 'latest'], /must be sha256: and 64 hexadecimal digits/],
   [['source_hash', 'abc'], /must be a SHA-256/],
   [['dockerfile_path', '../Dockerfile'], /must be a relative path inside the source/],
   [['dockerfile_path', '/Dockerfile'], /must be a relative path inside the source/],
-  [['target', 'a b'], /field target="a b"/],
+  [['target', 'a b'], /field target="a b": must be the name of a stage/],
   [['cache_scope', 'global/node'], /must be 3 to 64 lower-case letters/],
   [['global_cache_key', 'Node'], /must be 3 to 64 lower-case letters/],
   [['runtime', '-'], /must be 3 to 64 lower-case letters/],

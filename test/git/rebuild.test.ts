@@ -115,6 +115,7 @@ test('what names no commit of the caller’s app is refused, and leaves nothing'
     const error = await bodyOf(reply)
     assert.deepEqual([reply.status, error.code], [status, code], JSON.stringify(error))
     assert.match(error.message, message)
+    if (code === 'dockerfile_required') assert.match(error.details[0].message, /has no nope/)
   }
   const foreign = await submit(server, [web, ['ref', 'main']], { tenant: 'other' })
   assert.equal(foreign.status, 404)
