@@ -1,11 +1,12 @@
 // The composition root: config → parts → database → services → HTTP and worker. Everything that is started
 // registers its release; SIGTERM releases in reverse order, a second signal exits at once.
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { createId } from '@paralleldrive/cuid2'
 import { startCore } from './compose/core.ts'
 import { startServerRole } from './compose/server-role.ts'
 import { startWorkerRole } from './compose/worker-role.ts'
 import type { Config } from './config.ts'
+import { makeFolders } from './data-dir.ts'
 import { asError } from './errors.ts'
 import { lockDataDir } from './lock.ts'
 import { forbidCoreDumps } from './no-core-dumps.ts'
@@ -27,7 +28,7 @@ export async function main(config: Config): Promise<void> {
     const parts = await ensureParts()
     const users = await ensureUsers()
     const paths = pathsFor(config.dataDir)
-    await makeFolders(paths)
+    await makeFolders(paths, { hasOtherUsers: users.db !== null })
     releasers.add('lock', await lockDataDir(paths.lockSocket, paths.dataDir))
     const core = await startCore({ config, parts, users, paths, log, releasers })
     const server = await startServerRole(core)
@@ -55,14 +56,6 @@ function endOnSignal(release: () => Promise<void>): void {
         },
       )
     })
-  }
-}
-
-/** The data folder can be walked by the unprivileged users, who own what they need below it. */
-async function makeFolders(paths: Paths): Promise<void> {
-  for (const dir of [paths.dataDir, paths.run]) {
-    await mkdir(dir, { recursive: true })
-    await chmod(dir, 0o711)
   }
 }
 
