@@ -68,7 +68,7 @@ function explainStep(where: string, ran: RegExpExecArray, oomKills: number): Fai
   const code = ran[1] === undefined ? undefined : Number(ran[1])
   const killed = code === KILLED || NO_MEMORY.test(ran[2] ?? '')
   if (killed && oomKills > 0) {
-    const error = `${where} ran out of memory: the kernel killed it; raise the app's memory_mb`
+    const error = `${where} ran out of memory: the kernel killed it; raise memory_mb`
     return { failure_class: 'oom', error }
   }
   const how = code === undefined ? `: ${clip(ran[2] ?? '')}` : ` with exit code ${code}`

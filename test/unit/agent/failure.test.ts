@@ -81,6 +81,8 @@ test('a step killed for memory is class oom, however BuildKit words it', () => {
     const error = `process "/bin/sh -c fill" did not complete successfully: ${how}`
     const failure = explain('failing-run', { ...ranOut([], error), oomKills: 1 })
     assert.equal(failure.failure_class, 'oom', how)
+    // A build that was sent without an app has no app's setting to raise.
+    assert.match(failure.error, /; raise memory_mb$/)
   }
 })
 
