@@ -13,7 +13,10 @@ test('a guest that connects without end does not take the open files of the serv
   const dir = await mkdtemp(join(tmpdir(), 'hm-services-'))
   t.after(() => rm(dir, { recursive: true, force: true }))
   let accepted = 0
-  const taken = new Map([[5000, () => void (accepted += 1)]])
+  const count = () => {
+    accepted += 1
+  }
+  const taken = new Map([[5000, count]])
   const services = await listenForGuest(taken, (port) => join(dir, String(port)), null)
   t.after(services.close)
   const dial = (): Socket => connect(join(dir, '5000')).on('error', () => {})
