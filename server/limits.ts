@@ -87,6 +87,8 @@ export const HOOK_STOP_GRACE_MS = 1_000
 // Log of a build: head and tail are kept, the cut between them is named.
 export const LOG_HEAD_BYTES_MAX = 16 * MiB
 export const LOG_TAIL_BYTES_MAX = 1 * MiB
+/** What a build says of its steps, beside its lines. */
+export const STEPS_BYTES_MAX = 16 * MiB
 export const LOG_LINE_BYTES_MAX = 256 * KiB
 export const LOG_BATCH_LINES_MAX = 500
 export const LOG_BATCH_DELAY_MS = 50

@@ -7,6 +7,7 @@ import {
   LOG_HEAD_BYTES_MAX,
   LOG_LINE_BYTES_MAX,
   LOG_TAIL_BYTES_MAX,
+  STEPS_BYTES_MAX,
 } from '../limits.ts'
 
 /** Producers wait while this many events are unwritten. */
@@ -28,6 +29,7 @@ export function createLogWriter({
 }: LogWriterOptions) {
   let pending: NewEvent[] = []
   let headBytes = 0
+  let stepBytes = 0
   const tail = createTail(tailBytesMax)
   let cutting = false
   let lost = false
@@ -39,6 +41,11 @@ export function createLogWriter({
   async function write(event: NewEvent): Promise<void> {
     if (lost) return
     if (event.type === 'log' && !admitted(event)) return
+    if (event.type === 'step') {
+      // No Dockerfile has so many; a guest that makes them up would fill the database.
+      stepBytes += JSON.stringify(event.step).length
+      if (stepBytes > STEPS_BYTES_MAX) return
+    }
     pending.push(event)
     if (pending.length >= LOG_BATCH_LINES_MAX) flushSoon(0)
     else flushSoon(LOG_BATCH_DELAY_MS)
