@@ -10,9 +10,10 @@ import { pathsFor } from '../paths.ts'
 import { createRevocation } from './revocation.ts'
 import { readSecret } from './secret.ts'
 import { TenantName } from './tenant.ts'
-import { createTokens, PERMISSIONS, Subject } from './tokens.ts'
+import { createTokens, PERMISSIONS, Subject, type Tokens } from './tokens.ts'
 
 const USAGE = `usage: npm run -s token -- --sub USER [--tenant TENANT] [--admin] [--permissions build:read,app:read] [--ttl 24h]
+       npm run -s token -- --registry (--admin | --tenant TENANT) [--sub USER] [--ttl 24h]
        npm run -s token -- revoke TOKEN|ID`
 
 const UNIT_SECONDS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400 }
@@ -34,34 +35,50 @@ export async function runTokenCommand(args: string[], config: Config): Promise<v
   }
 }
 
+const OPTIONS = {
+  sub: { type: 'string' },
+  tenant: { type: 'string' },
+  admin: { type: 'boolean' },
+  registry: { type: 'boolean' },
+  permissions: { type: 'string' },
+  ttl: { type: 'string', default: '24h' },
+} as const
+
 async function mint(args: string[], config: Config): Promise<void> {
-  const { values } = parseArgs({
-    args,
-    options: {
-      sub: { type: 'string' },
-      tenant: { type: 'string' },
-      admin: { type: 'boolean' },
-      permissions: { type: 'string' },
-      ttl: { type: 'string', default: '24h' },
-    },
-  })
+  const { values } = parseArgs({ args, options: OPTIONS })
+  const make = values.registry ? registryToken(values) : apiToken(values)
+  const file = pathsFor(config.dataDir).jwtSecret
+  const secret = await readSecret({ configured: config.jwtSecret, file })
+  process.stdout.write(`${await make(createTokens({ secret }))}\n`)
+}
+
+type Values = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>['values']
+type Make = (tokens: Tokens) => Promise<string>
+
+function apiToken(values: Values): Make {
   if (!values.sub) throw new UsageError('--sub is required: the user the token is for')
   check('--sub', values.sub, Subject)
   if (values.tenant !== undefined) check('--tenant', values.tenant, TenantName)
   const permissions =
     values.permissions === undefined ? undefined : parsePermissions(values.permissions)
   const ttlSeconds = parseTtl(values.ttl)
-  const file = pathsFor(config.dataDir).jwtSecret
-  const secret = await readSecret({ configured: config.jwtSecret, file })
   const { sub, tenant, admin } = values
-  const token = await createTokens({ secret }).mintApi({
-    sub,
-    tenant,
-    admin,
-    permissions,
-    ttlSeconds,
-  })
-  process.stdout.write(`${token}\n`)
+  return (tokens) => tokens.mintApi({ sub, tenant, admin, permissions, ttlSeconds })
+}
+
+/** For pushing images: an operator's for every repository, or one for those of a tenant. */
+function registryToken({ sub = 'operator', tenant, admin, permissions, ttl }: Values): Make {
+  if (!admin === !tenant) {
+    throw new UsageError('--registry needs --admin (every repository) or --tenant, and not both')
+  }
+  if (permissions !== undefined) {
+    throw new UsageError('--registry takes no --permissions: what it may do is its scope')
+  }
+  check('--sub', sub, Subject)
+  if (tenant !== undefined) check('--tenant', tenant, TenantName)
+  const ttlSeconds = parseTtl(ttl)
+  const scope = admin ? 'admin:*' : 'tenant:*'
+  return (tokens) => tokens.mintRegistryWide({ sub, tenant, scope, ttlSeconds })
 }
 
 function check(name: string, value: string, schema: typeof Subject | typeof TenantName): void {

@@ -6,6 +6,13 @@ import { z } from 'zod'
 import { AppError } from '../errors.ts'
 import { API_TOKEN_TTL_SECONDS_DEFAULT } from '../limits.ts'
 import type { Principal } from './principal.ts'
+import {
+  grantOf,
+  RegistryClaims,
+  type RegistryGrant,
+  type RepoAccess,
+  type WideScope,
+} from './registry-claims.ts'
 import { TenantName, tenantOf } from './tenant.ts'
 
 const ISSUER = 'hypeman'
@@ -32,10 +39,6 @@ export const Subject = z
   .string()
   .regex(/^[^\p{Cc}\p{Cf}]{1,256}$/u, { error: 'must be 1 to 256 printable characters' })
 
-export const RepoAccess = z.object({ repo: z.string().min(1), scope: z.enum(['pull', 'push']) })
-/** `push` includes `pull`. */
-export type RepoAccess = z.infer<typeof RepoAccess>
-
 export interface RegistryTokenRequest {
   buildId: string
   tenant: string
@@ -45,18 +48,18 @@ export interface RegistryTokenRequest {
   ttlSeconds: number
 }
 
-/** What a registry token says: which build (if any) may do what. */
-export interface RegistryGrant {
-  subject: string
-  buildId: string | undefined
-  tenant: string
+export interface SessionTokenRequest {
+  /** Whose it is: a person's, or what another registry token says. */
+  holder: Pick<RegistryGrant, 'subject' | 'tenant' | 'buildId' | 'jti'>
   access: RepoAccess[]
-  jti: string
+  ttlSeconds: number
 }
 
-export interface SessionTokenRequest {
-  principal: Principal
-  access: RepoAccess[]
+export interface WideTokenRequest {
+  sub: string
+  /** Needed for `tenant:*`. */
+  tenant: string | undefined
+  scope: WideScope
   ttlSeconds: number
 }
 
@@ -65,14 +68,6 @@ const ApiClaims = z.object({
   tenant: TenantName.optional(),
   admin: z.boolean().optional(),
   permissions: z.array(z.string()).optional(),
-  jti: z.string(),
-})
-
-const RegistryClaims = z.object({
-  sub: z.string().min(1),
-  build_id: z.string().optional(),
-  tenant: TenantName,
-  repo_access: z.array(RepoAccess),
   jti: z.string(),
 })
 
@@ -167,22 +162,26 @@ export function createTokens({ secret, isRevoked = async () => false }: TokensOp
       return sign('registry', claims, `builder-${buildId}`, leaseHash, ttlSeconds)
     },
 
-    /** For a person's docker or skopeo, from the token endpoint. */
-    mintRegistrySession({ principal, access, ttlSeconds }: SessionTokenRequest): Promise<string> {
-      const claims = { tenant: principal.tenant, repo_access: access }
-      return sign('registry', claims, principal.user, principal.jti, ttlSeconds)
+    /** From the token endpoint; ends with the token it was made for, whose id it carries. */
+    mintRegistrySession({ holder, access, ttlSeconds }: SessionTokenRequest): Promise<string> {
+      const { subject, tenant, buildId, jti } = holder
+      return sign(
+        'registry',
+        { tenant, build_id: buildId, repo_access: access },
+        subject,
+        jti,
+        ttlSeconds,
+      )
+    },
+
+    /** An operator's, for every repository or for those of one tenant. */
+    mintRegistryWide({ sub, tenant, scope, ttlSeconds }: WideTokenRequest): Promise<string> {
+      return sign('registry', { tenant, scope }, Subject.parse(sub), randomUUID(), ttlSeconds)
     },
 
     /** Throws AppError `unauthorized`. */
     async verifyRegistry(token: string): Promise<RegistryGrant> {
-      const claims = await verify('registry', token, RegistryClaims)
-      return {
-        subject: claims.sub,
-        buildId: claims.build_id,
-        tenant: claims.tenant,
-        access: claims.repo_access,
-        jti: claims.jti,
-      }
+      return grantOf(await verify('registry', token, RegistryClaims))
     },
   }
 }

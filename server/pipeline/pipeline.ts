@@ -15,6 +15,7 @@ import { asError } from '../errors.ts'
 import { BUILD_ATTEMPTS_MAX, BUILD_DISK_BYTES, REGISTRY_TOKEN_TTL_MIN_SECONDS } from '../limits.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'
 import { createLease, type Lease } from '../queue/lease.ts'
+import { accessOfBuild } from '../registry/grants.ts'
 import { type Pod, podNoun, type Runner } from '../runners/runner.ts'
 import type { SecretProvider } from '../secrets/provider.ts'
 import { createRedactor, type Redactor } from '../secrets/redact.ts'
@@ -144,7 +145,7 @@ export function createPipeline(options: PipelineOptions) {
     const token = await options.tokens.mintRegistry({
       buildId: build.id,
       tenant: build.tenant,
-      access: [{ repo: `builds/${build.id}`, scope: 'push' }],
+      access: accessOfBuild(build),
       leaseHash: hashLease(build.leaseToken),
       ttlSeconds: Math.max(resources.timeoutSeconds, REGISTRY_TOKEN_TTL_MIN_SECONDS),
     })

@@ -1,14 +1,14 @@
-// What a caller may do with a repository: the one place that reads claims for this, used by the proxy and
+// What a caller may do with a repository: the one place that decides this, used by minting, by the proxy and
 // by the token endpoint alike.
 import { may, type Principal } from '../auth/principal.ts'
-import type { RegistryGrant, RepoAccess } from '../auth/tokens.ts'
+import type { RegistryGrant, RepoAccess } from '../auth/registry-claims.ts'
 
-/** A registry token (of a build, or from the token endpoint) or a person with an API token. */
+/** A registry token (of a build, an operator, or from the token endpoint) or a person with an API token. */
 export type Caller =
   | { kind: 'grant'; grant: RegistryGrant }
   | { kind: 'user'; principal: Principal }
 
-export type RepoAction = 'pull' | 'push' | 'delete'
+export type RepoAction = RepoAccess['scope']
 
 export interface GrantsOptions {
   tenantOfBuild(buildId: string): Promise<string | undefined>
@@ -18,52 +18,92 @@ export interface GrantsOptions {
 
 export type Grants = ReturnType<typeof createGrants>
 
+/** What the token of a build is minted with. */
+export function accessOfBuild({ id }: { id: string }): RepoAccess[] {
+  return [{ repo: `builds/${id}`, scope: 'push' }]
+}
+
 export function createGrants({ tenantOfBuild, runsUnder }: GrantsOptions) {
+  /** A token of a build, and what was had for it, is nothing from the moment the build ends or loses its lease. */
+  async function isLive(caller: Caller): Promise<boolean> {
+    if (caller.kind === 'user' || caller.grant.buildId === undefined) return true
+    return runsUnder(caller.grant.buildId, caller.grant.jti)
+  }
+
   async function allows(caller: Caller, repo: string, action: RepoAction): Promise<boolean> {
-    if (caller.kind === 'grant') {
-      const { grant } = caller
-      if (!grantAllows(grant, repo, action)) return false
-      // A VM that outlives its lease or its cancel has nothing to push any more.
-      if (action === 'pull' || grant.buildId === undefined) return true
-      return runsUnder(grant.buildId, grant.jti)
-    }
-    return userAllows(caller.principal, repo, action)
+    if (caller.kind === 'user') return userAllows(caller.principal, repo, action)
+    const { grant } = caller
+    if (isListed(grant, repo, action)) return true
+    return grant.wide !== undefined && wideAllows(grant, repo, action)
   }
 
   async function userAllows(user: Principal, repo: string, action: RepoAction): Promise<boolean> {
-    if (action !== 'pull') return isLibrary(repo) && user.admin && may(user, WRITES[action])
-    if (!may(user, 'build:read') && !may(user, 'registry:read')) return false
-    if (isLibrary(repo) || user.admin) return true
+    if (!PERMISSIONS[action].some((permission) => may(user, permission))) return false
+    if (isLibrary(repo)) return action === 'pull' || user.admin
+    if (action === 'push') return false
+    if (action === 'delete') return areaOf(repo) === 'apps' && (await isOf(user.tenant, repo))
+    return user.admin || isOf(user.tenant, repo)
+  }
+
+  async function wideAllows(
+    { wide, tenant, buildId }: RegistryGrant,
+    repo: string,
+    action: RepoAction,
+  ): Promise<boolean> {
+    if (wide === 'admin:*') return action !== 'delete' || buildId === undefined
+    if (tenant === undefined || action === 'delete') return false
+    if (action === 'pull' && isLibrary(repo)) return true
+    // The image of a build is pushed by that build and nobody else.
+    return (action === 'pull' || areaOf(repo) !== 'builds') && isOf(tenant, repo)
+  }
+
+  async function isOf(tenant: string, repo: string): Promise<boolean> {
     const [area, owner = '', ...rest] = repo.split('/')
-    if (area === 'builds' && rest.length === 0) return (await tenantOfBuild(owner)) === user.tenant
-    return area === 'apps' && owner === user.tenant && rest.length > 0
+    if (area === 'builds' && rest.length === 0) return (await tenantOfBuild(owner)) === tenant
+    return (area === 'apps' || area === 'cache') && owner === tenant && rest.length > 0
   }
 
   return {
+    isLive,
     allows,
 
-    /** Of what a client asks for, what it may have. */
+    /** Of what a client asks for, what it may have; who may not write may still read. */
     async intersect(caller: Caller, asked: readonly RepoAccess[]): Promise<RepoAccess[]> {
-      const granted: RepoAccess[] = []
+      const granted = new Map<string, RepoAccess>()
       for (const { repo, scope } of asked) {
-        if (scope === 'push' && (await allows(caller, repo, 'push'))) granted.push({ repo, scope })
-        else if (await allows(caller, repo, 'pull')) granted.push({ repo, scope: 'pull' })
+        for (const each of new Set<RepoAction>([scope, 'pull'])) {
+          if (!(await allows(caller, repo, each))) continue
+          granted.set(`${repo} ${each}`, { repo, scope: each })
+          break
+        }
       }
-      return granted
+      return [...granted.values()]
+    },
+
+    /** Of many repositories those the caller may pull, in the same order. */
+    async pullable(caller: Caller, repos: readonly string[]): Promise<string[]> {
+      const allowed: string[] = []
+      for (const repo of repos) if (await allows(caller, repo, 'pull')) allowed.push(repo)
+      return allowed
     },
   }
 }
 
-const WRITES = { push: 'registry:write', delete: 'registry:delete' } as const
+const PERMISSIONS: Record<RepoAction, readonly string[]> = {
+  pull: ['build:read', 'registry:read'],
+  push: ['registry:write'],
+  delete: ['registry:delete'],
+}
 
-function grantAllows(grant: RegistryGrant, repo: string, action: RepoAction): boolean {
-  // Nothing but an operator's own API token deletes.
-  if (action === 'delete') return false
+function isListed(grant: RegistryGrant, repo: string, action: RepoAction): boolean {
+  // A build deletes nothing, whatever its token says.
+  if (action === 'delete' && grant.buildId !== undefined) return false
   // Every build may read the base images; a person's token says for itself what it may read.
   if (action === 'pull' && grant.buildId !== undefined && isLibrary(repo)) return true
   return grant.access.some(
-    (access) => access.repo === repo && (access.scope === 'push' || action === 'pull'),
+    (access) => access.repo === repo && (access.scope === action || action === 'pull'),
   )
 }
 
 const isLibrary = (repo: string) => repo.startsWith('library/')
+const areaOf = (repo: string) => repo.split('/', 1)[0]

@@ -36,7 +36,7 @@ const SCOPE_ACTIONS = { pull: 'pull', push: 'pull,push', delete: 'delete' }
 
 export function createRegistryProxy(options: RegistryProxyOptions): RegistryProxy {
   const { upstream, tokens, grants, baseUrl, log } = options
-  const identify = createIdentify({ tokens })
+  const identify = createIdentify({ tokens, grants })
   const tokenEndpoint = createTokenEndpoint({ tokens, grants, identify })
 
   async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
@@ -47,14 +47,14 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
     const params = new URLSearchParams(query.join('?'))
     if (route.kind === 'token') return tokenEndpoint(req, res, { candidates, params })
 
-    const known = await identify(candidates)
+    const caller = await identify(candidates)
     const method = req.method ?? ''
     const action = 'repo' in route ? ACTIONS[route.kind][method] : undefined
     const challenge: Challenge = { base: baseUrl(req) }
     if ('repo' in route) {
       challenge.scope = `repository:${route.repo}:${SCOPE_ACTIONS[action ?? 'pull']}`
     }
-    if (!known) {
+    if (!caller) {
       if (candidates.length > 0) challenge.error = 'invalid_token'
       return replyUnauthorized(res, challenge, 'registry authentication required')
     }
@@ -67,11 +67,11 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
       res.setHeader('allow', Object.keys(ACTIONS[route.kind]).join(', '))
       return replyOci(res, 405, 'UNSUPPORTED', `${method} does nothing here`)
     }
-    if (!(await grants.allows(known.caller, route.repo, action))) {
+    if (!(await grants.allows(caller, route.repo, action))) {
       const refused = { ...challenge, error: 'insufficient_scope' as const }
       return replyUnauthorized(res, refused, `not allowed: ${action} ${route.repo}`)
     }
-    const search = await safeQuery(params, route, known.caller)
+    const search = await safeQuery(params, route, caller)
     await forward(upstream, req, res, {
       path: routePath(route) + (search ? `?${search}` : ''),
       keepsContentType: route.kind === 'manifest',

@@ -1,10 +1,11 @@
-// Docker's token endpoint: docker, podman and skopeo log in with the API token as password and get a short
-// token for what they ask for and may have.
+// Docker's token endpoint: docker, podman and skopeo log in with an API or registry token as password and get a
+// short token for what they ask for and may have, which ends with the one it was had for.
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { RepoAccess, Tokens } from '../auth/tokens.ts'
+import type { RepoAccess } from '../auth/registry-claims.ts'
+import type { SessionTokenRequest, Tokens } from '../auth/tokens.ts'
 import { JSON_BODY_BYTES_MAX, REGISTRY_SESSION_TTL_SECONDS, TOKEN_SCOPES_MAX } from '../limits.ts'
-import type { Grants } from './grants.ts'
-import type { Identified, Identify } from './identify.ts'
+import type { Caller, Grants } from './grants.ts'
+import type { Identify } from './identify.ts'
 import { isRepoName } from './names.ts'
 import { replyJson, replyOci } from './replies.ts'
 
@@ -33,41 +34,48 @@ export function createTokenEndpoint({ tokens, grants, identify }: TokenEndpointO
       return replyOci(res, 413, 'UNSUPPORTED', `the form is over ${JSON_BODY_BYTES_MAX} bytes`)
     }
     const passwords = ['password', 'refresh_token'].flatMap((name) => form.getAll(name))
-    const known = await identify([...passwords, ...request.candidates])
-    if (!known) {
+    const caller = await identify([...passwords, ...request.candidates])
+    if (!caller) {
       res.setHeader('www-authenticate', 'Basic realm="hypeman"')
       return replyOci(res, 401, 'UNAUTHORIZED', 'the API token goes into the password')
     }
     const scopes = [...request.params.getAll('scope'), ...form.getAll('scope')]
-    const token = await exchange(known, parseScopes(scopes))
+    const access = await grants.intersect(caller, parseScopes(scopes))
+    const { holder, ttlSeconds } = sessionOf(caller)
+    const token = await tokens.mintRegistrySession({ holder, access, ttlSeconds })
     res.setHeader('cache-control', 'no-store')
     replyJson(res, 200, {
       token,
       access_token: token,
-      expires_in: REGISTRY_SESSION_TTL_SECONDS,
+      expires_in: ttlSeconds,
       issued_at: new Date().toISOString(),
     })
   }
-
-  /** A registry token already says what it may do; it is given back as it is. */
-  async function exchange({ caller, token }: Identified, asked: RepoAccess[]): Promise<string> {
-    if (caller.kind === 'grant') return token
-    const { principal } = caller
-    const access = await grants.intersect(caller, asked)
-    const ttlSeconds = REGISTRY_SESSION_TTL_SECONDS
-    return tokens.mintRegistrySession({ principal, access, ttlSeconds })
-  }
 }
 
-/** `repository:<name>:pull,push`, repeated or joined by spaces; what is no such thing is left out. */
+/** Changing a registry token for another never makes it last longer. */
+function sessionOf(caller: Caller): Pick<SessionTokenRequest, 'holder' | 'ttlSeconds'> {
+  if (caller.kind === 'user') {
+    const { user, tenant, jti } = caller.principal
+    const holder = { subject: user, tenant, buildId: undefined, jti }
+    return { holder, ttlSeconds: REGISTRY_SESSION_TTL_SECONDS }
+  }
+  const left = Math.floor((caller.grant.expiresAt.getTime() - Date.now()) / 1000)
+  const ttlSeconds = Math.max(1, Math.min(left, REGISTRY_SESSION_TTL_SECONDS))
+  return { holder: caller.grant, ttlSeconds }
+}
+
+/** `repository:<name>:pull,push`, repeated or joined by spaces; `*` is all; what is no such thing is left out. */
 export function parseScopes(scopes: readonly string[]): RepoAccess[] {
   const asked: RepoAccess[] = []
   for (const scope of scopes.flatMap((value) => value.split(' '))) {
     const [type, repo = '', list = '', ...more] = scope.split(':')
     if (type !== 'repository' || more.length > 0 || !isRepoName(repo)) continue
     const actions = list.split(',')
-    if (actions.includes('push')) asked.push({ repo, scope: 'push' })
-    else if (actions.includes('pull')) asked.push({ repo, scope: 'pull' })
+    const wants = (action: string) => actions.includes(action) || actions.includes('*')
+    if (wants('push')) asked.push({ repo, scope: 'push' })
+    else if (wants('pull')) asked.push({ repo, scope: 'pull' })
+    if (wants('delete')) asked.push({ repo, scope: 'delete' })
   }
   return asked.slice(0, TOKEN_SCOPES_MAX)
 }

@@ -37,6 +37,17 @@ test('the command prints one token and nothing else', async (t) => {
   assert.equal(claims.exp - claims.iat, 7200)
 })
 
+test('an operator’s push token, and one for a tenant, are printed for the registry alone', async (t) => {
+  const admin = await runToken(t, ['--registry', '--admin'])
+  assert.equal(admin.exitCode, 0, admin.stderr)
+  const grant = await tokens.verifyRegistry(admin.stdout)
+  assert.deepEqual([grant.wide, grant.subject, grant.buildId], ['admin:*', 'operator', undefined])
+  await assert.rejects(tokens.verifyApi(admin.stdout), { message: 'invalid token type' })
+  const tenant = await runToken(t, ['--registry', '--tenant', 'acme', '--sub', 'ci', '--ttl', '1h'])
+  const ofAcme = await tokens.verifyRegistry(tenant.stdout)
+  assert.deepEqual([ofAcme.wide, ofAcme.subject, ofAcme.tenant], ['tenant:*', 'ci', 'acme'])
+})
+
 test('a command line that is wrong ends with usage, exit code 2 and an empty stdout', async (t) => {
   const wrong = [
     [],
@@ -44,6 +55,10 @@ test('a command line that is wrong ends with usage, exit code 2 and an empty std
     ['--sub', 'ada', '--permissions', 'build:fly'],
     ['--sub', 'ada', '--ttl', 'soon'],
     ['--sub', 'ada', '--what'],
+    ['--registry'],
+    ['--registry', '--admin', '--tenant', 'acme'],
+    ['--registry', '--admin', '--permissions', 'registry:write'],
+    ['--registry', '--tenant', 'library'],
     ['revoke'],
     ['revoke', 'nonsense'],
   ]

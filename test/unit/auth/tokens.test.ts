@@ -160,12 +160,67 @@ test('a revoked token is refused, and a revocation list that cannot be read is n
 })
 
 test('a build’s registry token carries its access and the hash of its lease', async () => {
-  const grant = await tokens.verifyRegistry(await tokens.mintRegistry(build))
+  const { expiresAt, ...grant } = await tokens.verifyRegistry(await tokens.mintRegistry(build))
+  assert.ok(Math.abs(expiresAt.getTime() - Date.now() - 60_000) < 5_000)
   assert.deepEqual(grant, {
     subject: 'builder-b1',
     buildId: 'b1',
     tenant: 'acme',
     access: [{ repo: 'builds/b1', scope: 'push' }],
+    wide: undefined,
     jti: 'f00d',
   })
+})
+
+/** A registry token with claims of one's own. */
+function registryToken(claims: Record<string, unknown>): Promise<string> {
+  const key = new Uint8Array(hkdfSync('sha256', secret, '', 'hypeman registry token', 32))
+  const typ = 'hypeman-registry+jwt'
+  return forge({ key, typ, aud: 'hypeman-registry', claims: { sub: 'builder-b1', ...claims } })
+}
+
+test('weakness 4: the list of repositories is understood in the old form and in the new one', async () => {
+  const access = async (claims: Record<string, unknown>) =>
+    (await tokens.verifyRegistry(await registryToken(claims))).access
+  const pull = [{ repo: 'cache/global/k', scope: 'pull' }]
+  assert.deepEqual(await access({ repos: ['cache/global/k'], scope: 'pull' }), pull)
+  assert.deepEqual(await access({ repos: ['a', 'b'], scope: 'push', build_id: 'b1' }), [
+    { repo: 'a', scope: 'push' },
+    { repo: 'b', scope: 'push' },
+  ])
+  assert.deepEqual(await access({ repo_access: pull, repos: ['a'], scope: 'push' }), pull)
+  assert.deepEqual(
+    await access({ repo_access: [], repos: ['cache/global/k'], scope: 'pull' }),
+    pull,
+  )
+  assert.deepEqual(await access({ repo_access: [] }), [])
+})
+
+test('a registry token that names nothing, or nothing known, is no token', async () => {
+  for (const claims of [
+    {},
+    { repos: ['a'] },
+    { scope: 'push' },
+    { repos: 'a', scope: 'push' },
+    { repos: ['a'], scope: 'all' },
+    { repo_access: [{ repo: 'a', scope: 'admin' }] },
+    { scope: 'org:*' },
+    { scope: 'tenant:*', tenant: undefined },
+    { scope: 'tenant:*', tenant: 'library' },
+  ]) {
+    const token = await registryToken(claims)
+    await assert.rejects(tokens.verifyRegistry(token), unauthorized('invalid token'))
+  }
+})
+
+test('admin:* and tenant:* are scopes of a token, not names of repositories', async () => {
+  const request = { sub: 'op', tenant: 'acme', ttlSeconds: 60 }
+  for (const scope of ['admin:*', 'tenant:*'] as const) {
+    const token = await tokens.mintRegistryWide({ ...request, scope })
+    const grant = await tokens.verifyRegistry(token)
+    assert.equal(grant.wide, scope)
+    assert.deepEqual(grant.access, [])
+    assert.equal(grant.buildId, undefined)
+    await assert.rejects(tokens.verifyApi(token), unauthorized('invalid token type'))
+  }
 })
