@@ -150,6 +150,11 @@ export const IMAGE_BLOBS_MAX = 1_000
 export const IMAGE_MANIFESTS_MAX = 100
 export const REGISTRY_SESSION_TTL_SECONDS = 5 * 60
 export const TOKEN_SCOPES_MAX = 50
+export const CATALOG_PAGE_MAX = 1_000
+/** A page of referrers stays below the 4 MiB that clients read of a manifest. */
+export const REFERRERS_PAGE_MAX = 100
+/** Of one of them; a longer one is listed without its annotations. */
+export const REFERRER_BYTES_MAX = 32 * KiB
 /** Nothing moves between the proxy and the registry behind it: longer than verifying a big layer takes. */
 export const REGISTRY_IDLE_MAX_MS = 300_000
 export const REGISTRY_REDIRECTS_MAX = 3

@@ -23,6 +23,7 @@ import { createHttp } from '../http/app.ts'
 import { createRoutes } from '../http/routes.ts'
 import { createGrants } from '../registry/grants.ts'
 import { createRegistryProxy } from '../registry/proxy.ts'
+import { createReferrerStore } from '../registry/referrer-store.ts'
 import { createReports } from '../reports/service.ts'
 import { createSecrets } from '../secrets/service.ts'
 import { reachable } from '../setup/reachable.ts'
@@ -72,6 +73,7 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
     upstream: core.upstream,
     tokens: core.tokens,
     grants: createGrants({ tenantOfBuild: store.tenantOf, runsUnder: store.runsUnder }),
+    referrers: createReferrerStore({ db }),
     baseUrl: core.publicUrl,
     log: log.child({ mod: 'registry' }),
   })

@@ -5,6 +5,7 @@ import { createPipeline } from '../pipeline/pipeline.ts'
 import { createWorker } from '../queue/worker.ts'
 import { createGrants } from '../registry/grants.ts'
 import { createRegistryProxy } from '../registry/proxy.ts'
+import { createReferrerStore } from '../registry/referrer-store.ts'
 import { createAppSecrets } from '../secrets/app-secrets.ts'
 import { createFileSecrets } from '../secrets/file-secrets.ts'
 import { firstOf, noSecrets, type SecretProvider } from '../secrets/provider.ts'
@@ -27,6 +28,7 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
     upstream: core.upstream,
     tokens: core.tokens,
     grants: createGrants({ tenantOfBuild: core.store.tenantOf, runsUnder: core.store.runsUnder }),
+    referrers: createReferrerStore({ db }),
     // Inside a guest the registry is called what its tunnel is called there.
     baseUrl: () => 'http://localhost:5000',
     log: log.child({ mod: 'registry' }),

@@ -26,6 +26,8 @@ export interface Reply {
   status: number
   type: string
   location: string
+  /** Of a list: there is more. */
+  hasNext: boolean
   body: Buffer
 }
 
@@ -40,8 +42,9 @@ export async function exchangeWith(upstream: RegistryUpstream, request: Exchange
       if (bytes > MANIFEST_BYTES_MAX) throw new Error(`a manifest over ${MANIFEST_BYTES_MAX} bytes`)
       chunks.push(chunk)
     }
-    const { 'content-type': type = '', location = '' } = reply.headers
-    return { status: reply.statusCode ?? 0, type, location, body: Buffer.concat(chunks) }
+    const { 'content-type': type = '', location = '', link = '' } = reply.headers
+    const hasNext = /rel="?next/.test(String(link))
+    return { status: reply.statusCode ?? 0, type, location, hasNext, body: Buffer.concat(chunks) }
   } catch (cause) {
     const message = `the registry cannot be reached: ${asError(cause).message}`
     throw new AppError('registry_unavailable', message, { cause })

@@ -32,13 +32,17 @@ export interface ForwardTarget {
   path: string
   /** Only manifests have one that matters; a form's type would let the body override the query. */
   keepsContentType: boolean
+  /** What was already read of the request, instead of its stream. */
+  body?: Buffer
+  /** Called with the reply before the client sees it; gives headers to add. */
+  onReply?: (reply: IncomingMessage) => Promise<Record<string, string>>
 }
 
 export async function forward(
   upstream: RegistryUpstream,
   req: IncomingMessage,
   res: ServerResponse,
-  { path, keepsContentType }: ForwardTarget,
+  { path, keepsContentType, body: read, onReply = async () => ({}) }: ForwardTarget,
 ): Promise<void> {
   const method = req.method ?? 'GET'
   const hasBody = method === 'POST' || method === 'PUT' || method === 'PATCH'
@@ -49,18 +53,24 @@ export async function forward(
     ...(keepsContentType ? ['content-type'] : []),
   ]
   const headers = pick(req.headers, names)
+  if (read) headers['content-length'] = String(read.length)
   const gone = new AbortController()
   const onClose = () => gone.abort(new Error('the client went away'))
   res.once('close', onClose)
   if (res.destroyed) onClose()
   try {
-    const body = hasBody ? req : undefined
+    const body = hasBody ? (read ?? req) : undefined
     const reply = await openUpstream(upstream, { method, path, headers, body, signal: gone.signal })
     if (reply.statusCode === 401) {
       reply.resume()
       throw new UpstreamRefused(`the registry answered 401 to ${method} ${path.split('?', 1)[0]}`)
     }
-    res.writeHead(reply.statusCode ?? 502, replyHeaders(reply.headers, pathPrefix(upstream)))
+    const added = await onReply(reply).catch((error) => {
+      reply.resume()
+      throw error
+    })
+    const passed = replyHeaders(reply.headers, pathPrefix(upstream))
+    res.writeHead(reply.statusCode ?? 502, { ...passed, ...added })
     await pipeline(reply, res)
   } finally {
     res.off('close', onClose)

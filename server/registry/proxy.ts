@@ -5,10 +5,15 @@ import { tokenCandidates } from '../auth/authenticate.ts'
 import type { Tokens } from '../auth/tokens.ts'
 import { asError } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
+import { createCatalog } from './catalog.ts'
+import { createRegistryClient } from './client.ts'
 import { forward, UpstreamRefused } from './forward.ts'
 import type { Caller, Grants, RepoAction } from './grants.ts'
 import { createIdentify } from './identify.ts'
+import { createManifestPut } from './manifest-put.ts'
 import { isDigest, isRepoName, parseRoute, type RepoRoute, routePath } from './names.ts'
+import type { ReferrerStore } from './referrer-store.ts'
+import { createReferrersEndpoint } from './referrers.ts'
 import { type Challenge, replyOci, replyUnauthorized } from './replies.ts'
 import { createTokenEndpoint } from './token-endpoint.ts'
 import type { RegistryUpstream } from './upstream.ts'
@@ -17,6 +22,7 @@ export interface RegistryProxyOptions {
   upstream: RegistryUpstream
   tokens: Pick<Tokens, 'verifyApi' | 'verifyRegistry' | 'mintRegistrySession'>
   grants: Grants
+  referrers: ReferrerStore
   /** Scheme and host as this request's client knows us, for the challenge. */
   baseUrl(req: IncomingMessage): string
   log: Log
@@ -38,6 +44,13 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
   const { upstream, tokens, grants, baseUrl, log } = options
   const identify = createIdentify({ tokens, grants })
   const tokenEndpoint = createTokenEndpoint({ tokens, grants, identify })
+  const catalog = createCatalog({ upstream, grants })
+  const putManifest = createManifestPut({ upstream, referrers: options.referrers })
+  const referrers = createReferrersEndpoint({
+    upstream,
+    store: options.referrers,
+    manifestExists: createRegistryClient({ upstream }).manifestExists,
+  })
 
   async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const [rawPath = '', ...query] = (req.url ?? '').split('?')
@@ -58,19 +71,19 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
       if (candidates.length > 0) challenge.error = 'invalid_token'
       return replyUnauthorized(res, challenge, 'registry authentication required')
     }
-    if (route.kind === 'base') return replyBase(req, res)
+    if (route.kind === 'base') return replyBase(res, method)
     if (route.kind === 'catalog') {
-      const message = 'the catalog is not offered; the API lists apps and builds'
-      return replyOci(res, 404, 'UNSUPPORTED', message)
+      return isRead(method) ? catalog(res, caller, params) : replyNoMethod(res, method, READS)
     }
-    if (!action) {
-      res.setHeader('allow', Object.keys(ACTIONS[route.kind]).join(', '))
-      return replyOci(res, 405, 'UNSUPPORTED', `${method} does nothing here`)
-    }
+    if (!action) return replyNoMethod(res, method, Object.keys(ACTIONS[route.kind]))
     if (!(await grants.allows(caller, route.repo, action))) {
       const refused = { ...challenge, error: 'insufficient_scope' as const }
       return replyUnauthorized(res, refused, `not allowed: ${action} ${route.repo}`)
     }
+    if (route.kind === 'referrers') {
+      return referrers(res, { repo: route.repo, digest: route.digest, params })
+    }
+    if (route.kind === 'manifest' && method === 'PUT') return putManifest(req, res, route)
     const search = await safeQuery(params, route, caller)
     await forward(upstream, req, res, {
       path: routePath(route) + (search ? `?${search}` : ''),
@@ -112,9 +125,20 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
   }
 }
 
-function replyBase(req: IncomingMessage, res: ServerResponse): void {
-  if (req.method !== 'GET' && req.method !== 'HEAD') {
-    replyOci(res, 405, 'UNSUPPORTED', `${req.method} does nothing here`)
+const READS = ['GET', 'HEAD']
+
+function isRead(method: string): boolean {
+  return READS.includes(method)
+}
+
+function replyNoMethod(res: ServerResponse, method: string, allowed: readonly string[]): void {
+  res.setHeader('allow', allowed.join(', '))
+  replyOci(res, 405, 'UNSUPPORTED', `${method} does nothing here`)
+}
+
+function replyBase(res: ServerResponse, method: string): void {
+  if (!isRead(method)) {
+    replyNoMethod(res, method, READS)
     return
   }
   res.writeHead(200, {

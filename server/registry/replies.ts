@@ -1,7 +1,13 @@
 // The registry's error replies, in the OCI shape, and its challenge.
 import type { ServerResponse } from 'node:http'
 
-export type OciCode = 'UNAUTHORIZED' | 'DENIED' | 'NAME_INVALID' | 'UNSUPPORTED' | 'UNAVAILABLE'
+export type OciCode =
+  | 'UNAUTHORIZED'
+  | 'NAME_INVALID'
+  | 'PAGINATION_NUMBER_INVALID'
+  | 'SIZE_INVALID'
+  | 'UNSUPPORTED'
+  | 'UNAVAILABLE'
 
 export function replyOci(
   res: ServerResponse,
@@ -17,9 +23,23 @@ export function replyOci(
 }
 
 export function replyJson(res: ServerResponse, status: number, value: unknown): void {
+  replyTyped(res, status, 'application/json', value)
+}
+
+export interface OciIndex {
+  schemaVersion: 2
+  mediaType: string
+  manifests: readonly unknown[]
+}
+
+export function replyOciIndex(res: ServerResponse, index: OciIndex): void {
+  replyTyped(res, 200, index.mediaType, index)
+}
+
+function replyTyped(res: ServerResponse, status: number, type: string, value: unknown): void {
   const body = Buffer.from(JSON.stringify(value))
   res.writeHead(status, {
-    'content-type': 'application/json',
+    'content-type': type,
     'content-length': body.length,
     'docker-distribution-api-version': 'registry/2.0',
   })

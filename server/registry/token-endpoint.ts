@@ -4,6 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { RepoAccess } from '../auth/registry-claims.ts'
 import type { SessionTokenRequest, Tokens } from '../auth/tokens.ts'
 import { JSON_BODY_BYTES_MAX, REGISTRY_SESSION_TTL_SECONDS, TOKEN_SCOPES_MAX } from '../limits.ts'
+import { readBody } from './body.ts'
 import type { Caller, Grants } from './grants.ts'
 import type { Identify } from './identify.ts'
 import { isRepoName } from './names.ts'
@@ -28,11 +29,12 @@ export function createTokenEndpoint({ tokens, grants, identify }: TokenEndpointO
       res.setHeader('allow', 'GET, POST')
       return replyOci(res, 405, 'UNSUPPORTED', `${req.method} does nothing here`)
     }
-    const form = req.method === 'POST' ? await readForm(req) : new URLSearchParams()
-    if (!form) {
+    const body = req.method === 'POST' ? await readBody(req, JSON_BODY_BYTES_MAX) : Buffer.alloc(0)
+    if (!body) {
       res.setHeader('connection', 'close')
       return replyOci(res, 413, 'UNSUPPORTED', `the form is over ${JSON_BODY_BYTES_MAX} bytes`)
     }
+    const form = new URLSearchParams(body.toString('utf8'))
     const passwords = ['password', 'refresh_token'].flatMap((name) => form.getAll(name))
     const caller = await identify([...passwords, ...request.candidates])
     if (!caller) {
@@ -78,17 +80,4 @@ export function parseScopes(scopes: readonly string[]): RepoAccess[] {
     if (wants('delete')) asked.push({ repo, scope: 'delete' })
   }
   return asked.slice(0, TOKEN_SCOPES_MAX)
-}
-
-/** undefined when there is too much of it. */
-async function readForm(req: IncomingMessage): Promise<URLSearchParams | undefined> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  // The answer still has to go out when the loop is left.
-  for await (const chunk of req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    bytes += chunk.length
-    if (bytes > JSON_BODY_BYTES_MAX) return undefined
-    chunks.push(chunk)
-  }
-  return new URLSearchParams(Buffer.concat(chunks).toString('utf8'))
 }

@@ -9,8 +9,9 @@ import { createTokens, type Tokens } from '../../server/auth/tokens.ts'
 import { type RegistryChild, startRegistry } from '../../server/registry/child.ts'
 import { createGrants, type GrantsOptions } from '../../server/registry/grants.ts'
 import { createRegistryProxy } from '../../server/registry/proxy.ts'
+import { createReferrerStore } from '../../server/registry/referrer-store.ts'
 import type { RegistryUpstream } from '../../server/registry/upstream.ts'
-import { silent } from './database.ts'
+import { givenDatabase, silent } from './database.ts'
 import { testParts } from './parts.ts'
 
 export const tokens = createTokens({ secret: 'a secret of at least thirty-two characters' })
@@ -50,10 +51,12 @@ export async function givenProxy(
   upstream: RegistryUpstream,
   overrides: { tokens?: Tokens; runsUnder?: GrantsOptions['runsUnder'] } = {},
 ): Promise<TestProxy> {
+  const { db } = await givenDatabase(t)
   const proxy = createRegistryProxy({
     upstream,
     tokens: overrides.tokens ?? tokens,
     grants: createGrants({ tenantOfBuild, runsUnder: overrides.runsUnder ?? (async () => true) }),
+    referrers: createReferrerStore({ db }),
     baseUrl: () => proxyUrl,
     log: silent,
   })
@@ -74,6 +77,9 @@ export async function listen(t: TestContext, server: http.Server): Promise<strin
 
 export const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
 export const operator = () => tokens.mintApi({ sub: 'op', tenant: 'ops', admin: true })
+/** What `npm run -s token -- --registry --admin` prints. */
+export const registryAdmin = () =>
+  tokens.mintRegistryWide({ sub: 'op', tenant: undefined, scope: 'admin:*', ttlSeconds: 600 })
 export const member = (tenant = 'acme') => tokens.mintApi({ sub: `${tenant}-ada`, tenant })
 
 export function buildToken(id = 'acme1'): Promise<string> {
