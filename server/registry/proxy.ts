@@ -55,13 +55,13 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
   async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const [rawPath = '', ...query] = (req.url ?? '').split('?')
     const route = parseRoute(rawPath)
-    if (!route) return replyOci(res, 404, 'NAME_INVALID', 'that is no path of the registry API')
+    const method = req.method ?? ''
+    if (!route) return replyNoRoute(res, method)
     const candidates = tokenCandidates(req.headers.authorization ?? '')
     const params = new URLSearchParams(query.join('?'))
     if (route.kind === 'token') return tokenEndpoint(req, res, { candidates, params })
 
     const caller = await identify(candidates)
-    const method = req.method ?? ''
     const action = 'repo' in route ? ACTIONS[route.kind][method] : undefined
     const challenge: Challenge = { base: baseUrl(req) }
     if ('repo' in route) {
@@ -129,6 +129,12 @@ const READS = ['GET', 'HEAD']
 
 function isRead(method: string): boolean {
   return READS.includes(method)
+}
+
+/** Nothing to be read there; what is to be written is wrong, an invalid digest for instance. */
+function replyNoRoute(res: ServerResponse, method: string): void {
+  const message = 'that is no path of the registry API'
+  replyOci(res, isRead(method) ? 404 : 400, 'NAME_INVALID', message)
 }
 
 function replyNoMethod(res: ServerResponse, method: string, allowed: readonly string[]): void {

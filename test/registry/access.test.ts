@@ -181,6 +181,8 @@ test('methods and paths outside the API reach nothing', async (t) => {
   assert.equal((await get('/v2/library/x/blobs/uploads/', token)).status, 405)
   assert.equal((await get('/v2/library%2Fx/manifests/a', token)).status, 404)
   assert.equal((await get('/v2/', token, { method: 'DELETE' })).status, 405)
+  const noDigest = '/v2/library/x/manifests/sha256:abc'
+  assert.equal((await get(noDigest, token, { method: 'PUT', body: '{}' })).status, 400)
 })
 
 test('the token endpoint gives a short token for what is asked and allowed', async (t) => {
