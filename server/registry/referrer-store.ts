@@ -15,7 +15,7 @@ export type ReferrerStore = ReturnType<typeof createReferrerStore>
 
 export function createReferrerStore({ db }: { db: Db }) {
   return {
-    /** Again is the same. */
+    /** Again is the same, only younger. */
     async record(repo: string, { subject, descriptor }: Referrer): Promise<void> {
       const { digest, artifactType = null } = descriptor
       await db('referrers')
@@ -25,9 +25,10 @@ export function createReferrerStore({ db }: { db: Db }) {
           digest,
           artifact_type: artifactType,
           descriptor: JSON.stringify(descriptor),
+          created_at: db.raw('clock_timestamp()'),
         })
         .onConflict(['repo', 'subject', 'digest'])
-        .ignore()
+        .merge(['created_at'])
     },
 
     /** In the order of their digests. */
@@ -39,10 +40,14 @@ export function createReferrerStore({ db }: { db: Db }) {
       return select.pluck('descriptor')
     },
 
-    /** For manifests that are gone. */
+    /** For manifests that are gone; young rows stay, as one may have come back meanwhile. */
     async forget(repo: string, digests: readonly string[]): Promise<void> {
-      if (digests.length > 0)
-        await db('referrers').where({ repo }).whereIn('digest', digests).delete()
+      if (digests.length === 0) return
+      await db('referrers')
+        .where({ repo })
+        .whereIn('digest', digests)
+        .whereRaw(`created_at < clock_timestamp() - interval '1 minute'`)
+        .delete()
     },
   }
 }

@@ -224,3 +224,11 @@ test('admin:* and tenant:* are scopes of a token, not names of repositories', as
     await assert.rejects(tokens.verifyApi(token), unauthorized('invalid token type'))
   }
 })
+
+test('a session ends with the token it was had for', async () => {
+  const revoking = createTokens({ secret, isRevoked: async (jti) => jti === 'j1' })
+  const holder = { subject: 'ada', tenant: 'acme', buildId: undefined, jti: 'j1' }
+  const session = await tokens.mintRegistrySession({ holder, access: [], ttlSeconds: 60 })
+  assert.equal((await tokens.verifyRegistry(session)).jti, 'j1')
+  await assert.rejects(revoking.verifyRegistry(session), unauthorized('token revoked'))
+})
