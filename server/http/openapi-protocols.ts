@@ -101,6 +101,44 @@ export const PROTOCOL_PATHS: ZodOpenApiPathsObject = {
       },
     },
   },
+  '/v2/_catalog': {
+    get: {
+      operationId: 'registryCatalog',
+      summary: 'The repositories that the token may pull',
+      tags: ['registry'],
+      security: registry,
+      responses: {
+        '200': { description: 'Their names', ...binary('application/json') },
+        '400': { description: 'n or last is wrong' },
+        '401': refused['401'],
+      },
+    },
+  },
+  '/v2/{name}/referrers/{digest}': {
+    get: {
+      operationId: 'registryReferrers',
+      summary: 'What was pushed with this manifest as its subject',
+      tags: ['registry'],
+      security: registry,
+      parameters: [
+        name,
+        parameter('digest', 'Of the subject.', `sha256:${'0'.repeat(64)}`),
+        {
+          name: 'artifactType',
+          in: 'query',
+          schema: { type: 'string' },
+          example: 'application/spdx+json',
+        },
+      ],
+      responses: {
+        '200': {
+          description: 'An index of them',
+          ...binary('application/vnd.oci.image.index.v1+json'),
+        },
+        ...refused,
+      },
+    },
+  },
   '/v2/{name}/manifests/{reference}': {
     get: {
       operationId: 'registryManifest',
