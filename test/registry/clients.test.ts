@@ -12,6 +12,7 @@ import {
   givenRegistry,
   member,
   operator,
+  registryAdmin,
   type TestProxy,
 } from '../helpers/registry.ts'
 
@@ -108,4 +109,23 @@ test('a wrong password is refused at login', async (t) => {
   ])
   assert.notEqual(login.exitCode, 0)
   assert.match(login.stderr, /invalid username\/password|unauthorized/i)
+})
+
+test('an operator’s push token pushes anywhere and deletes what was pushed', async (t) => {
+  const house = await givenHouse(t)
+  const creds = `operator:${await registryAdmin()}`
+  const pushed = await push(house, 'apps/acme/web', creds)
+  assert.equal(pushed.exitCode, 0, pushed.stderr)
+  const remove = (given: string) =>
+    house.run([
+      'delete',
+      '--tls-verify=false',
+      '--creds',
+      given,
+      `docker://${house.host}/apps/acme/web:latest`,
+    ])
+  assert.notEqual((await remove(`eve:${await member('other')}`)).exitCode, 0)
+  const removed = await remove(creds)
+  assert.equal(removed.exitCode, 0, removed.stderr)
+  assert.notEqual((await inspect(house, 'apps/acme/web', '--creds', creds)).exitCode, 0)
 })
