@@ -21,6 +21,8 @@ export interface RegistryGrant {
   tenant: string | undefined
   access: RepoAccess[]
   wide: WideScope | undefined
+  /** Whose names it may list, without a right to anything in them. */
+  catalog: WideScope | undefined
   /** Of a build's token: the hash of the lease it ends with. */
   jti: string
   expiresAt: Date
@@ -34,6 +36,7 @@ export const RegistryClaims = z
     repo_access: z.array(RepoAccess).optional(),
     repos: z.array(z.string().min(1)).optional(),
     scope: z.enum(['pull', 'push', ...WideScope.options]).optional(),
+    catalog: WideScope.optional(),
     jti: z.string(),
     exp: z.number(),
   })
@@ -43,7 +46,7 @@ export const RegistryClaims = z
   .refine(({ scope, tenant }) => scope !== 'tenant:*' || tenant, { error: 'names no tenant' })
 
 export function grantOf(claims: z.infer<typeof RegistryClaims>): RegistryGrant {
-  const { sub, build_id, tenant, repo_access = [], repos = [], scope, jti, exp } = claims
+  const { sub, build_id, tenant, repo_access = [], repos = [], scope, catalog, jti, exp } = claims
   const wide = isWide(scope) ? scope : undefined
   const legacy = scope === undefined || isWide(scope) ? [] : repos.map((repo) => ({ repo, scope }))
   return {
@@ -52,6 +55,7 @@ export function grantOf(claims: z.infer<typeof RegistryClaims>): RegistryGrant {
     tenant,
     access: repo_access.length > 0 ? repo_access : legacy,
     wide,
+    catalog,
     jti,
     expiresAt: new Date(exp * 1000),
   }

@@ -52,6 +52,7 @@ export interface SessionTokenRequest {
   /** Whose it is: a person's, or what another registry token says. */
   holder: Pick<RegistryGrant, 'subject' | 'tenant' | 'buildId' | 'jti'>
   access: RepoAccess[]
+  catalog?: WideScope | undefined
   ttlSeconds: number
 }
 
@@ -163,11 +164,12 @@ export function createTokens({ secret, isRevoked = async () => false }: TokensOp
     },
 
     /** From the token endpoint; ends with the token it was made for, whose id it carries. */
-    mintRegistrySession({ holder, access, ttlSeconds }: SessionTokenRequest): Promise<string> {
+    mintRegistrySession(request: SessionTokenRequest): Promise<string> {
+      const { holder, access, catalog, ttlSeconds } = request
       const { subject, tenant, buildId, jti } = holder
       return sign(
         'registry',
-        { tenant, build_id: buildId, repo_access: access },
+        { tenant, build_id: buildId, repo_access: access, catalog },
         subject,
         jti,
         ttlSeconds,

@@ -10,7 +10,7 @@ import type { RegistryUpstream } from './upstream.ts'
 
 export interface CatalogOptions {
   upstream: RegistryUpstream
-  grants: Pick<Grants, 'pullable'>
+  grants: Pick<Grants, 'listable'>
 }
 
 const Page = z.object({ repositories: z.array(z.string()).nullish() })
@@ -29,7 +29,7 @@ export function createCatalog({ upstream, grants }: CatalogOptions) {
     const found: string[] = []
     // One more than asked for tells whether there is a next page, without naming what is not the caller's.
     for await (const repos of pages(last)) {
-      found.push(...(await grants.pullable(caller, repos)))
+      found.push(...(await grants.listable(caller, repos)))
       if (found.length > n || res.destroyed) break
     }
     const repositories = found.slice(0, n)

@@ -1,7 +1,7 @@
 // What a caller may do with a repository: the one place that decides this, used by minting, by the proxy and
 // by the token endpoint alike.
 import { may, type Principal } from '../auth/principal.ts'
-import type { RegistryGrant, RepoAccess } from '../auth/registry-claims.ts'
+import type { RegistryGrant, RepoAccess, WideScope } from '../auth/registry-claims.ts'
 
 /** A registry token (of a build, an operator, or from the token endpoint) or a person with an API token. */
 export type Caller =
@@ -80,8 +80,17 @@ export function createGrants({ tenantOfBuild, runsUnder }: GrantsOptions) {
       return [...granted.values()]
     },
 
-    /** Of many repositories those the caller may pull, in the same order. */
-    async pullable(caller: Caller, repos: readonly string[]): Promise<string[]> {
+    /** Whose names the catalog lists to the caller beyond those it is granted one by one. */
+    catalogScope(caller: Caller): WideScope | undefined {
+      if (caller.kind === 'grant') return caller.grant.catalog ?? caller.grant.wide
+      const { principal } = caller
+      if (!PERMISSIONS.pull.some((permission) => may(principal, permission))) return undefined
+      return principal.admin ? 'admin:*' : 'tenant:*'
+    },
+
+    /** Of many repositories those the caller may list, in the same order. */
+    async listable(whose: Caller, repos: readonly string[]): Promise<string[]> {
+      const caller = whose.kind === 'grant' ? asLister(whose.grant) : whose
       const allowed: string[] = []
       for (let n = 0; n < repos.length; n += LOOKUPS_AT_ONCE) {
         const some = repos.slice(n, n + LOOKUPS_AT_ONCE)
@@ -94,6 +103,10 @@ export function createGrants({ tenantOfBuild, runsUnder }: GrantsOptions) {
 }
 
 const LOOKUPS_AT_ONCE = 8
+
+function asLister(grant: RegistryGrant): Caller {
+  return { kind: 'grant', grant: { ...grant, wide: grant.catalog ?? grant.wide } }
+}
 
 const PERMISSIONS: Record<RepoAction, readonly string[]> = {
   pull: ['build:read', 'registry:read'],

@@ -67,6 +67,7 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
     if ('repo' in route) {
       challenge.scope = `repository:${route.repo}:${SCOPE_ACTIONS[action ?? 'pull']}`
     }
+    if (route.kind === 'catalog') challenge.scope = 'registry:catalog:*'
     if (!caller) {
       if (candidates.length > 0) challenge.error = 'invalid_token'
       return replyUnauthorized(res, challenge, 'registry authentication required')

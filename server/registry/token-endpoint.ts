@@ -43,8 +43,9 @@ export function createTokenEndpoint({ tokens, grants, identify }: TokenEndpointO
     }
     const scopes = [...request.params.getAll('scope'), ...form.getAll('scope')]
     const access = await grants.intersect(caller, parseScopes(scopes))
+    const catalog = asksCatalog(scopes) ? grants.catalogScope(caller) : undefined
     const { holder, ttlSeconds } = sessionOf(caller)
-    const token = await tokens.mintRegistrySession({ holder, access, ttlSeconds })
+    const token = await tokens.mintRegistrySession({ holder, access, catalog, ttlSeconds })
     res.setHeader('cache-control', 'no-store')
     replyJson(res, 200, {
       token,
@@ -70,7 +71,7 @@ function sessionOf(caller: Caller): Pick<SessionTokenRequest, 'holder' | 'ttlSec
 /** `repository:<name>:pull,push`, repeated or joined by spaces; `*` is all; what is no such thing is left out. */
 export function parseScopes(scopes: readonly string[]): RepoAccess[] {
   const asked: RepoAccess[] = []
-  for (const scope of scopes.flatMap((value) => value.split(' '))) {
+  for (const scope of split(scopes)) {
     const [type, repo = '', list = '', ...more] = scope.split(':')
     if (type !== 'repository' || more.length > 0 || !isRepoName(repo)) continue
     const actions = list.split(',')
@@ -80,4 +81,10 @@ export function parseScopes(scopes: readonly string[]): RepoAccess[] {
     if (wants('delete')) asked.push({ repo, scope: 'delete' })
   }
   return asked.slice(0, TOKEN_SCOPES_MAX)
+}
+
+const split = (scopes: readonly string[]) => scopes.flatMap((value) => value.split(' '))
+
+function asksCatalog(scopes: readonly string[]): boolean {
+  return split(scopes).includes('registry:catalog:*')
 }

@@ -168,6 +168,7 @@ test('a build’s registry token carries its access and the hash of its lease', 
     tenant: 'acme',
     access: [{ repo: 'builds/b1', scope: 'push' }],
     wide: undefined,
+    catalog: undefined,
     jti: 'f00d',
   })
 })

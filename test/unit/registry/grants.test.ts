@@ -31,6 +31,7 @@ function build(overrides: Partial<RegistryGrant> = {}): Caller {
     tenant: 'acme',
     access: [{ repo: 'builds/mine', scope: 'push' }],
     wide: undefined,
+    catalog: undefined,
     jti: 'lease',
     expiresAt: new Date(Date.now() + 60_000),
     ...overrides,
