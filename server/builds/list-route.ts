@@ -1,7 +1,7 @@
 // GET /builds: filters, keyset pages, the next page as a link.
 import { z } from 'zod'
 import { AppName } from '../apps/schema.ts'
-import { invalidRequest } from '../errors.ts'
+import { AppError, invalidRequest } from '../errors.ts'
 import { etagHeaders, fresh, IF_NONE_MATCH, NOT_MODIFIED } from '../http/etag.ts'
 import { InstantText } from '../http/query.ts'
 import { json, route } from '../http/route.ts'
@@ -53,7 +53,8 @@ export function listRoute({ builds, publicUrl }: BuildRoutesOptions) {
     },
     async handle({ principal, query, header }) {
       if (query.before !== undefined) {
-        await builds.get(principal, query.before).catch(() => {
+        await builds.get(principal, query.before).catch((error) => {
+          if (!(error instanceof AppError && error.code === 'not_found')) throw error
           throw invalidRequest(`query before=${JSON.stringify(query.before)}: is no build of yours`)
         })
       }
