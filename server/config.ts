@@ -3,7 +3,7 @@
 import { homedir } from 'node:os'
 import { resolve } from 'node:path'
 import { z } from 'zod'
-import { BUILD_TIMEOUT_SECONDS_MAX } from './limits.ts'
+import { BUILD_TIMEOUT_SECONDS_MAX, EGRESS_PORTS_DEFAULT } from './limits.ts'
 import { parseSecretsKey } from './secrets/key.ts'
 import {
   OTEL_SECRET_NAMES,
@@ -59,6 +59,10 @@ const Environment = z.object({
     .string()
     .regex(/^[0-9a-fA-F.:,]*$/, { error: 'must be a comma-separated list of IP addresses' })
     .default(''),
+  EGRESS_PORTS: z
+    .string()
+    .regex(/^[1-9]\d{0,4}(?:,[1-9]\d{0,4})*$/, { error: 'must be a comma-separated list of ports' })
+    .default(EGRESS_PORTS_DEFAULT.join(',')),
   ...otelVariables,
 })
 
@@ -92,6 +96,8 @@ export interface Config {
   logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
   /** Addresses egress may reach although they are private: a stand-in mirror on the host, say. */
   egressAllowAddresses: string[]
+  /** Of public addresses. */
+  egressPorts: number[]
   otlp: OtlpSettings
 }
 
@@ -123,6 +129,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     runner: e.RUNNER,
     logLevel: e.LOG_LEVEL,
     egressAllowAddresses: e.EGRESS_ALLOW_ADDRESSES.split(',').filter((part) => part !== ''),
+    egressPorts: e.EGRESS_PORTS.split(',').map(Number),
     otlp: otlpSettings(e),
   }
 }

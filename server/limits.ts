@@ -163,7 +163,14 @@ export const REGISTRY_START_DEADLINE_MS = 15_000
 // Way out of a build (egress)
 export const EGRESS_CONNECT_DEADLINE_MS = 30_000
 export const EGRESS_IDLE_MAX_MS = 300_000
+/** Of public addresses; EGRESS_PORTS sets others. */
+export const EGRESS_PORTS_DEFAULT: readonly number[] = [80, 443]
+/** Of one build, at once. */
 export const EGRESS_CONNECTIONS_MAX = 256
+/** Of one build, all that it asks for; each is recorded, and those beyond are refused. */
+export const EGRESS_ATTEMPTS_PER_BUILD_MAX = 10_000
+/** Different ones, in the log of one build. */
+export const EGRESS_REFUSALS_NAMED_MAX = 100
 export const EGRESS_LOOKUP_DEADLINE_MS = 10_000
 /** Lookups run on the four threads that also read and write files; they may not take them all. */
 export const EGRESS_LOOKUPS_MAX = 2

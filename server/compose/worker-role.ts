@@ -1,6 +1,6 @@
 // The worker role: claims builds and runs them. It meets the server role only in Postgres and the objects.
 import { createServer } from 'node:http'
-import { createEgressProxy } from '../egress/proxy.ts'
+import { createBuildEgress } from '../egress/builds.ts'
 import { createPipeline } from '../pipeline/pipeline.ts'
 import { createWorker } from '../queue/worker.ts'
 import { createGrants } from '../registry/grants.ts'
@@ -17,12 +17,12 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
   const { config, db, listener, log, objects } = core
   const runner = await startRunner(core)
 
-  const egress = createEgressProxy({
+  const openEgress = createBuildEgress({
     allowAddresses: config.egressAllowAddresses,
+    ports: config.egressPorts,
     log: log.child({ mod: 'egress' }),
-    onConnection: core.metrics.build.egress,
+    onEvent: core.metrics.build.egress,
   })
-  core.releasers.add('egress', () => egress.close())
   const guestRegistry = createServer({ requestTimeout: 0 })
   const proxy = createRegistryProxy({
     upstream: core.upstream,
@@ -45,7 +45,7 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
     sourceFile: objects.path,
     manifestExists: core.registryClient.manifestExists,
     registryService: (socket) => guestRegistry.emit('connection', socket),
-    egressService: egress.handle,
+    openEgress,
     registryName: core.registryName,
     buildTimeoutSeconds: config.buildTimeoutSeconds,
     onBoot: core.metrics.build.booted,

@@ -3,17 +3,21 @@
 import { BlockList, connect, isIP, isIPv6, type Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { asError } from '../errors.ts'
-import { EGRESS_ADDRESSES_MAX, EGRESS_CONNECT_DEADLINE_MS } from '../limits.ts'
+import {
+  EGRESS_ADDRESSES_MAX,
+  EGRESS_CONNECT_DEADLINE_MS,
+  EGRESS_PORTS_DEFAULT,
+} from '../limits.ts'
 import { isPublicAddress } from './addresses.ts'
 import { EgressRefused, EgressTimeout } from './refusals.ts'
 import type { Resolve } from './resolve.ts'
-
-const PORTS_ALLOWED = new Set([80, 443])
 
 export interface DialOptions {
   /** Addresses that may be reached although they are not public, on any port. */
   allowAddresses: readonly string[]
   resolve: Resolve
+  /** Of public addresses. */
+  ports?: readonly number[]
   /** The host's own addresses: its services are not on the public side of its firewall for a build. */
   ownAddresses?: () => readonly string[]
   connectDeadlineMs?: number
@@ -28,7 +32,7 @@ export type Dial = (host: string, port: number) => Promise<Dialled>
 
 /** Rejects with EgressRefused, EgressTimeout or the error of the network. */
 export function createDial(options: DialOptions): Dial {
-  const { resolve, ownAddresses = hostAddresses } = options
+  const { resolve, ownAddresses = hostAddresses, ports = EGRESS_PORTS_DEFAULT } = options
   const connectDeadlineMs = options.connectDeadlineMs ?? EGRESS_CONNECT_DEADLINE_MS
   const isExempt = isOneOf(options.allowAddresses)
 
@@ -36,13 +40,16 @@ export function createDial(options: DialOptions): Dial {
     const isOwn = isOneOf(ownAddresses())
     const isPublic = (address: string) => isPublicAddress(address) && !isOwn(address)
     const allowed = addresses.filter(
-      (address) => isExempt(address) || (isPublic(address) && PORTS_ALLOWED.has(port)),
+      (address) => isExempt(address) || (isPublic(address) && ports.includes(port)),
     )
     if (allowed.length > 0) return allowed.slice(0, EGRESS_ADDRESSES_MAX)
     if (addresses.some(isPublic)) {
-      throw new EgressRefused(`port ${port} is not allowed; builds reach ports 80 and 443`)
+      const which = `builds reach ${ports.join(', ')}`
+      throw new EgressRefused(`${host}:${port}: port ${port} is not allowed; ${which}`)
     }
-    throw new EgressRefused(`${host} is not a public address; builds reach public addresses only`)
+    throw new EgressRefused(
+      `${host}:${port} is not a public address; builds reach public addresses only`,
+    )
   }
 
   return async (host, port) => {

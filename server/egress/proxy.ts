@@ -1,12 +1,19 @@
-// The guest's only way out: an HTTP proxy (CONNECT, and absolute-form requests) over sockets the runner
-// hands in. It listens nowhere.
+// One build's only way out: an HTTP proxy (CONNECT, and absolute-form requests) over sockets the runner hands
+// in. It listens nowhere.
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { EGRESS_CONNECTIONS_MAX, EGRESS_IDLE_MAX_MS } from '../limits.ts'
+import {
+  EGRESS_ATTEMPTS_PER_BUILD_MAX,
+  EGRESS_CONNECTIONS_MAX,
+  EGRESS_IDLE_MAX_MS,
+} from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
-import { createDial, type Dial, type DialOptions } from './dial.ts'
+import { createDial, type DialOptions } from './dial.ts'
+import { checkDomain } from './domains.ts'
+import type { EgressEvent } from './events.ts'
+import { createRecorded } from './recorded.ts'
 import { EgressRefused, explain, type Refusal, rawReply } from './refusals.ts'
 import { relayRequest } from './relay.ts'
 import { createResolve, type Resolve } from './resolve.ts'
@@ -15,54 +22,78 @@ import { parseAuthority, parseTarget, type Target } from './target.ts'
 const REFUSAL_GRACE_MS = 1_000
 
 export interface EgressProxyOptions {
+  /** Undefined: every public host. */
+  allowedDomains?: readonly string[] | undefined
   /** Addresses that may be reached although they are not public, on any port. */
   allowAddresses: readonly string[]
+  /** Of public addresses. */
+  ports?: readonly number[]
   log: Log
   /** The system's resolver, unless a test brings its own. */
   resolve?: Resolve
   ownAddresses?: DialOptions['ownAddresses']
   connectionsMax?: number
+  attemptsMax?: number
   idleMaxMs?: number
-  /** Told of each connection a build asked for. */
-  onConnection?: (outcome: EgressOutcome) => void
+  /** Told of each connection the build asks for, and of its end. */
+  onEvent?: (event: EgressEvent) => void
 }
-
-export type EgressOutcome = 'connected' | 'refused' | 'failed'
 
 export interface EgressProxy {
   /** Serves one connection of a guest, and owns it from here on. */
   handle(socket: Socket): void
-  /** Ends every connection. */
+  /** Ends every connection, and tells of each end before it returns. */
   close(): void
 }
 
 export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
-  const { allowAddresses, log, ownAddresses, onConnection } = options
+  const { allowAddresses, allowedDomains, log, onEvent = () => {}, ownAddresses, ports } = options
   const resolve = options.resolve ?? createResolve()
   const idleMaxMs = options.idleMaxMs ?? EGRESS_IDLE_MAX_MS
   const connectionsMax = options.connectionsMax ?? EGRESS_CONNECTIONS_MAX
-  const dialAny = createDial({ allowAddresses, resolve, ...(ownAddresses ? { ownAddresses } : {}) })
+  const attemptsMax = options.attemptsMax ?? EGRESS_ATTEMPTS_PER_BUILD_MAX
+  const dialPublic = createDial({
+    allowAddresses,
+    resolve,
+    ...(ports ? { ports } : {}),
+    ...(ownAddresses ? { ownAddresses } : {}),
+  })
   /** The guests' sides; each takes its other side with it when it ends. */
   const open = new Set<Socket>()
+  const recorded = createRecorded(onEvent)
+  let attempts = 0
+  let isClosed = false
   const server = http.createServer({ requestTimeout: 0 })
   server.timeout = idleMaxMs
   server.on('connect', (req, client: Duplex, head) => void tunnel(req, client, head))
   server.on('request', (req, res) => void relay(req, res))
 
-  const dial: Dial = async (host, port) => {
-    const dialled = await dialAny(host, port)
-    log.info({ host, port, address: dialled.address }, 'egress')
-    onConnection?.('connected')
-    dialled.socket.setTimeout(idleMaxMs, () => dialled.socket.destroy())
-    return dialled
+  function count(): void {
+    attempts += 1
+    if (attempts <= attemptsMax) return
+    throw new EgressRefused(`a build may ask for ${attemptsMax} connections, and has`)
+  }
+
+  async function dial({ host, port }: Target): Promise<Socket> {
+    checkDomain(host, port, allowedDomains)
+    const { socket, address } = await dialPublic(host, port)
+    if (isClosed) {
+      socket.destroy()
+      throw new EgressRefused('the build is over')
+    }
+    log.info({ host, port, address }, 'egress')
+    recorded.add({ socket, host, port, address, origin: undefined })
+    socket.setTimeout(idleMaxMs, () => socket.destroy())
+    return socket
   }
 
   async function tunnel(req: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
     client.on('error', () => {}) // 'close' follows and ends the other side
     const target = parseAuthority(req.url ?? '')
     try {
+      count()
       if (!target) throw new EgressRefused('CONNECT wants host:port')
-      const { socket } = await dial(target.host, target.port)
+      const socket = await dial(target)
       if (client.destroyed) {
         socket.destroy()
         return
@@ -78,8 +109,9 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
   async function relay(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const target = parseTarget(req.url ?? '')
     try {
+      count()
       if (!target) throw new EgressRefused('only http:// URLs and CONNECT are served')
-      const { socket } = await dial(target.host, target.port)
+      const socket = await dial(target)
       await relayRequest({ req, res, socket, target })
     } catch (error) {
       if (res.headersSent || res.destroyed) {
@@ -96,8 +128,19 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
   function noted(error: unknown, target: Target | undefined): Refusal {
     const refusal = explain(error)
     const { status, message } = refusal
-    log.info({ host: target?.host, port: target?.port, status, why: message.trim() }, 'no egress')
-    onConnection?.(error instanceof EgressRefused ? 'refused' : 'failed')
+    const { host = '', port = 0 } = target ?? {}
+    log.info({ host, port, status, why: message.trim() }, 'no egress')
+    const isRefused = error instanceof EgressRefused
+    // Those over the limit can't all be kept: the first one stands for them.
+    if (attempts <= attemptsMax + 1 && !isClosed) {
+      onEvent({
+        function: isRefused ? 'egress_refused' : 'egress_failed',
+        host,
+        port,
+        reason: isRefused ? error.message : message.trim(),
+        at: new Date(),
+      })
+    }
     return refusal
   }
 
@@ -116,7 +159,9 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
       server.emit('connection', socket)
     },
     close() {
+      isClosed = true
       for (const socket of open) socket.destroy()
+      recorded.close()
       server.close()
     },
   }

@@ -11,6 +11,7 @@ import { shownConfig } from '../builds/shown-config.ts'
 import { hashLease } from '../builds/store.ts'
 import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
+import type { OpenEgress } from '../egress/builds.ts'
 import { asError } from '../errors.ts'
 import { BUILD_ATTEMPTS_MAX, BUILD_DISK_BYTES, REGISTRY_TOKEN_TTL_MIN_SECONDS } from '../limits.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'
@@ -24,6 +25,7 @@ import { type BuildSecrets, resolveSecrets } from './build-secrets.ts'
 import { converse } from './conversation.ts'
 import { BuildFailure } from './failure.ts'
 import { createLogWriter, type LogWriter } from './log-writer.ts'
+import { type Network, openNetwork } from './network.ts'
 import { podConfig, type Resources, resourcesOf } from './pod-config.ts'
 import { explainPodEnd } from './pod-end.ts'
 import { redactedWriter, redactFailure, redactResult } from './redacted.ts'
@@ -46,8 +48,8 @@ export interface PipelineOptions {
   manifestExists(repository: string, digest: string): Promise<boolean>
   /** Serves the registry to a guest. */
   registryService(socket: Socket): void
-  /** Serves the way out to a guest whose policy allows it. */
-  egressService(socket: Socket): void
+  /** Opens the way out of a build whose policy allows one. */
+  openEgress: OpenEgress
   registryName: () => string
   buildTimeoutSeconds: number
   /** Told how long a guest took from its start to its agent's first word. */
@@ -63,6 +65,7 @@ interface Run {
   writer: LogWriter
   redactor: Redactor
   watchdog: Watchdog
+  network: Network
 }
 
 type Outcome =
@@ -71,7 +74,7 @@ type Outcome =
   | { kind: 'stopped'; reason: StopReason }
 
 export function createPipeline(options: PipelineOptions) {
-  const { db, listener, log } = options
+  const { db, listener, log, openEgress } = options
   const noun = podNoun(options.runner.boundary)
 
   /** Runs one build to its end; the signal means: stop and hand it back. */
@@ -89,7 +92,10 @@ export function createPipeline(options: PipelineOptions) {
     const redactor = createRedactor()
     const writer = redactedWriter(createLogWriter({ append: lease.append }), redactor)
     const channelKey = randomBytes(32).toString('base64url')
-    const current: Run = { build, lease, resources, channelKey, writer, redactor, watchdog }
+    const network = openNetwork({ buildId: build.id, resources, openEgress, writer })
+    const current: Run = {
+      ...{ build, lease, resources, channelKey, writer, redactor, watchdog, network },
+    }
     try {
       const outcome = redactOutcome(await attempt(current), redactor)
       await persist(current, () => writer.close())
@@ -117,6 +123,7 @@ export function createPipeline(options: PipelineOptions) {
       return { kind: 'failure', failure: new BuildFailure('infra', message, { cause: error }) }
     } finally {
       await pod?.stop()
+      current.network.close()
     }
   }
 
@@ -129,9 +136,9 @@ export function createPipeline(options: PipelineOptions) {
   }
 
   async function startPod(current: Run, secrets: BuildSecrets, signal: AbortSignal): Promise<Pod> {
-    const { build, resources, channelKey } = current
+    const { build, resources, channelKey, network } = current
     const services = new Map([[REGISTRY_PORT, options.registryService]])
-    if (resources.networkMode === 'egress') services.set(EGRESS_PORT, options.egressService)
+    if (network.service) services.set(EGRESS_PORT, network.service)
     if (secrets.given.length > 0) {
       const onRefused = (reason: string) =>
         log.warn({ buildId: build.id, reason }, 'a guest asked for secrets in vain')

@@ -4,7 +4,7 @@ import type { Meter } from '@opentelemetry/api'
 import { phasesOf } from '../builds/phases.ts'
 import { FailureClass, TERMINAL } from '../builds/schema.ts'
 import type { BuildRow } from '../builds/store.ts'
-import type { EgressOutcome } from '../egress/proxy.ts'
+import type { EgressEvent } from '../egress/events.ts'
 
 const SECONDS = { unit: 's' }
 const BUILD_BUCKETS = [
@@ -90,7 +90,15 @@ export function createBuildMetrics(meter: Meter) {
       boot.record(seconds(ms), { runner })
     },
 
-    egress: (outcome: EgressOutcome) => egress.add(1, { outcome }),
+    egress({ function: what }: EgressEvent): void {
+      if (what === 'tcp_close') return
+      const outcomes = {
+        tcp_connect: 'connected',
+        egress_refused: 'refused',
+        egress_failed: 'failed',
+      }
+      egress.add(1, { outcome: outcomes[what] })
+    },
 
     /** Reading of a live log; see builds/log.ts. */
     follow: {

@@ -66,7 +66,7 @@ async function wholePath(server: BusyServer, readers: number): Promise<number> {
     sourceFile: () => '/dev/null',
     manifestExists: async () => false,
     registryService: () => {},
-    egressService: () => {},
+    openEgress: () => ({ handle: () => {}, close: () => {} }),
     registryName: () => 'localhost:1',
     buildTimeoutSeconds: 600,
   })

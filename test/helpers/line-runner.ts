@@ -28,7 +28,7 @@ export function givenPipeline(
     sourceFile: () => '/dev/null',
     manifestExists: async () => true,
     registryService: () => {},
-    egressService: () => {},
+    openEgress: () => ({ handle: () => {}, close: () => {} }),
     registryName: () => 'registry.example',
     buildTimeoutSeconds: 60,
     ...more,

@@ -6,6 +6,7 @@ import { createServer } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { pino } from 'pino'
+import type { EgressEvent } from '../../../server/egress/events.ts'
 import { createEgressProxy } from '../../../server/egress/proxy.ts'
 import { dialProxy, get, givenProxy, listen, request, tunnel, until } from '../../helpers/egress.ts'
 
@@ -163,15 +164,54 @@ test('close() ends every connection on both sides', async (t) => {
   await Promise.all(ended)
 })
 
-test('each connection asked for is told with what became of it', async (t) => {
+test('each connection asked for is told with what became of it, and its end', async (t) => {
   const port = await listen(
     t,
     http.createServer((_req, res) => void res.end('here')),
   )
-  const outcomes: string[] = []
-  const proxy = await givenProxy(t, { onConnection: (outcome) => outcomes.push(outcome) })
+  const events: EgressEvent[] = []
+  const proxy = await givenProxy(t, { onEvent: (event) => events.push(event) })
+  const told = () => events.map((event) => event.function)
   await get(proxy.port, `http://127.0.0.1:${port}/`)
+  await until(() => events.length === 2, 'the end of the first')
   await get(proxy.port, 'http://10.0.0.1/')
   await get(proxy.port, 'http://127.0.0.1:1/')
-  assert.deepEqual(outcomes, ['connected', 'refused', 'failed'])
+  assert.deepEqual(told(), ['tcp_connect', 'tcp_close', 'egress_refused', 'egress_failed'])
+  const [made, ended, refused] = events
+  assert.equal(made?.address, '127.0.0.1')
+  assert.ok((ended?.sentBytes ?? 0) > 0 && (ended?.receivedBytes ?? 0) > 4)
+  assert.match(refused?.reason ?? '', /^10\.0\.0\.1:80 is not a public address/)
+})
+
+test('a tunnel that is open when the build ends is told to have ended', async (t) => {
+  const port = await listen(
+    t,
+    createServer((socket) => void socket.resume()),
+  )
+  const told: string[] = []
+  const proxy = await givenProxy(t, { onEvent: (event) => told.push(event.function) })
+  await tunnel(t, proxy.port, `127.0.0.1:${port}`)
+  proxy.proxy.close()
+  assert.deepEqual(told, ['tcp_connect', 'tcp_close'])
+})
+
+test('a build can’t ask for more connections than can be recorded', async (t) => {
+  const port = await listen(
+    t,
+    http.createServer((_req, res) => void res.end('here')),
+  )
+  const told: string[] = []
+  const onEvent = (event: EgressEvent) => void told.push(event.function)
+  const proxy = await givenProxy(t, { attemptsMax: 2, onEvent })
+  const url = `http://127.0.0.1:${port}/`
+  assert.equal((await get(proxy.port, '/nonsense')).status, 403)
+  assert.equal((await get(proxy.port, url)).status, 200)
+  for (let n = 0; n < 3; n += 1) {
+    const { status, body } = await get(proxy.port, url)
+    assert.equal(status, 403)
+    assert.match(body, /a build may ask for 2 connections, and has/)
+  }
+  await until(() => told.length === 4, 'all of them')
+  const refused = told.filter((what) => what === 'egress_refused')
+  assert.equal(refused.length, 2, 'nonsense, and the first one over the limit')
 })
