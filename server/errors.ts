@@ -53,6 +53,10 @@ export const ERRORS = {
     status: 500,
     means: "a mistake of the server; its log has the request's number",
   },
+  connections_incomplete: {
+    status: 500,
+    means: 'events of the connections of a build are missing, so none are shown',
+  },
   runner_unusable: {
     status: 503,
     seed: 'ErrBuilderNotReady',

@@ -171,6 +171,13 @@ export const EGRESS_CONNECTIONS_MAX = 256
 export const EGRESS_ATTEMPTS_PER_BUILD_MAX = 10_000
 /** Different ones, in the log of one build. */
 export const EGRESS_REFUSALS_NAMED_MAX = 100
+/** Events of connections shown at the end of a build's log; all of them are stored. */
+export const EGRESS_EVENTS_LOGGED_MAX = 100
+/** Different hosts named in a summary. */
+export const EGRESS_HOSTS_NAMED_MAX = 100
+export const CONNECTIONS_BATCH_ROWS_MAX = 256
+export const CONNECTIONS_BATCH_DELAY_MS = 250
+export const CONNECTIONS_PAGE_ROWS_MAX = 1_000
 export const EGRESS_LOOKUP_DEADLINE_MS = 10_000
 /** Lookups run on the four threads that also read and write files; they may not take them all. */
 export const EGRESS_LOOKUPS_MAX = 2

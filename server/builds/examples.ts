@@ -35,6 +35,21 @@ export const STEP_EXAMPLE = {
   duration_ms: 1900,
 }
 
+export const CONNECTION_EXAMPLE = {
+  n: 1,
+  attempt: 1,
+  process: '/usr/local/bin/node',
+  protocol: 'IPPROTO_TCP',
+  src_addr: '127.0.0.1',
+  src_port: 41_234,
+  dst_addr: '104.16.1.34',
+  dst_port: 443,
+  family: 'AF_INET',
+  function: 'tcp_connect',
+  timestamp: '2026-05-04T12:00:11.250Z',
+  host: 'registry.npmjs.org',
+}
+
 export const EVENT_EXAMPLES = [
   { type: 'log', timestamp: '2026-05-04T12:00:11.250Z', content: 'counting 1', step: 4 },
   { type: 'status', timestamp: '2026-05-04T12:00:24.900Z', status: 'ready' },

@@ -6,6 +6,7 @@ import { json, route } from '../http/route.ts'
 import type { SseOptions } from '../http/sse.ts'
 import { LONG_POLL_MS_MAX } from '../limits.ts'
 import { configRoute } from './config-route.ts'
+import { connectionsRoute } from './connections-route.ts'
 import { eventsRoute } from './events-route.ts'
 import { listRoute } from './list-route.ts'
 import { Build, BuildId, BuildStatus, BuildStep } from './schema.ts'
@@ -26,6 +27,7 @@ export function buildRoutes(options: BuildRoutesOptions) {
     getRoute(options),
     stepsRoute(options),
     configRoute(options.builds),
+    connectionsRoute(options.builds),
     cancelRoute(options),
     eventsRoute(options, 'getBuildEvents', '/builds/{id}/events'),
     eventsRoute(options, 'getBuildLogs', '/builds/{id}/logs'),

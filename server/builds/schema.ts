@@ -11,6 +11,7 @@ import {
   BUILD_TAGS_MAX,
   BUILD_TIMEOUT_SECONDS_MAX,
 } from '../limits.ts'
+import { NetworkSummary } from './connections.ts'
 import { BUILD_EXAMPLE, STEP_EXAMPLE } from './examples.ts'
 
 export const BuildStatus = z
@@ -183,6 +184,7 @@ export const Provenance = z
     boundary: z.string().optional().meta({
       description: 'How strong that is: `machine`, or `shared kernel`, which is weaker.',
     }),
+    network: NetworkSummary.optional(),
     timestamp: z.string(),
   })
   .meta({ id: 'BuildProvenance' })

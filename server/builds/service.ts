@@ -5,6 +5,8 @@ import { AppError, notFound } from '../errors.ts'
 import { joinSignals } from '../join-signals.ts'
 import { CANCEL_DEADLINE_MS } from '../limits.ts'
 import type { Queue } from '../queue/queue.ts'
+import { connectionState, readConnections } from './connection-store.ts'
+import type { BuildConnections } from './connections.ts'
 import { statusAt } from './event-store.ts'
 import type { BuildLog, EventPages } from './log.ts'
 import type { Build, BuildStatus, BuildStep } from './schema.ts'
@@ -100,6 +102,30 @@ export function createBuilds(options: BuildsOptions) {
         ? 'has no configuration: it ended before its pod was made'
         : 'has no configuration yet: it has not started, and its configuration is made when it does'
       throw new AppError('not_found', `build ${id} ${why}`)
+    },
+
+    /** One page of what it reached; without all that the build has promised there is none. */
+    async connections(
+      principal: Principal,
+      id: string,
+      { after, limit }: { after: number; limit: number },
+    ): Promise<BuildConnections> {
+      const { status } = await own(principal, id)
+      const found = await readConnections(db, id, { after, limit: limit + 1 })
+      const { stored, promised = 0 } = await connectionState(db, id)
+      if (stored < promised) {
+        const missing = `${promised} connection events were promised, ${stored} are there`
+        throw new AppError('connections_incomplete', `build ${id}: ${missing}`)
+      }
+      const page = found.slice(0, limit)
+      const last = page.at(-1)
+      return {
+        event_count: stored,
+        // A worker that died has promised nothing of what it had stored.
+        complete: TERMINAL.has(status) && stored <= promised,
+        network_connections: page,
+        ...(found.length > limit && last ? { next_after: last.n } : {}),
+      }
     },
 
     /** Resolves when the build is cancelled and its VM gone; a finished build is a conflict. */

@@ -31,6 +31,8 @@ export const ERROR_MESSAGES: Record<ErrorCode, string> = {
   runner_unusable: 'no runner can be used here: /dev/kvm does not boot a guest',
   cancel_pending:
     'build v8xx8ycar6vvro8uxr9b7e9e will be cancelled, but its worker has not stopped it within 45 s; ask again',
+  connections_incomplete:
+    'build v8xx8ycar6vvro8uxr9b7e9e: 12 connection events were promised, 11 are there',
   disk_full: 'the disk of the server is full',
   database_unavailable: 'the database cannot be reached; try again in a moment',
   registry_unavailable: 'the registry does not answer; try again in a moment',

@@ -1,31 +1,94 @@
-// One attempt's way out: opened with the build's policy, closed with its pod. What was refused is named in
-// the build's log.
-import type { Socket } from 'node:net'
+// One attempt's way out: opened with the build's policy, closed with its pod. What happens there is stored,
+// what was refused is named in the build's log, and at the end stands what it came to.
+import { isIPv6, type Socket } from 'node:net'
+import type { ConnectionEvent, NetworkSummary } from '../builds/connections.ts'
 import type { OpenEgress } from '../egress/builds.ts'
 import type { EgressEvent } from '../egress/events.ts'
 import { EGRESS_REFUSALS_NAMED_MAX } from '../limits.ts'
+import { type ConnectionRows, createConnectionWriter } from './connection-writer.ts'
+import { BuildFailure } from './failure.ts'
 import type { LogWriter } from './log-writer.ts'
+import { createNetworkReport } from './network-report.ts'
 import type { Resources } from './pod-config.ts'
 
 export interface NetworkOptions {
   buildId: string
+  attempt: number
   resources: Pick<Resources, 'networkMode' | 'allowedDomains'>
   openEgress: OpenEgress
+  lease: ConnectionRows
   writer: LogWriter
+  /** Takes secrets out of what is kept. */
+  redact(text: string): string
 }
 
 export interface Network {
   /** Undefined: the build has no way out. */
   service: ((socket: Socket) => void) | undefined
   close(): void
+  /** After close(): everything is stored. Rejects when the database is away, and may be tried again. */
+  store(): Promise<BuildFailure | undefined>
+  summary(): NetworkSummary
+  /** The end of the build's log. */
+  lines(): string[]
 }
 
-export function openNetwork({ buildId, resources, openEgress, writer }: NetworkOptions): Network {
-  if (resources.networkMode !== 'egress') return { service: undefined, close() {} }
-  const named = createRefusalLines((line) => void writer.write({ type: 'log', line }))
-  const { allowedDomains } = resources
-  const { handle, close } = openEgress({ buildId, allowedDomains, onEvent: named })
-  return { service: handle, close }
+export function openNetwork(options: NetworkOptions): Network {
+  const { buildId, attempt, resources, openEgress, lease, writer, redact } = options
+  const { networkMode, allowedDomains } = resources
+  const report = createNetworkReport(resources)
+  const { summary, lines } = report
+  if (networkMode !== 'egress') {
+    return { service: undefined, close() {}, store: async () => undefined, summary, lines }
+  }
+  const rows = createConnectionWriter({ lease, attempt })
+  const nameRefusal = createRefusalLines((line) => void writer.write({ type: 'log', line }))
+  const { handle, close } = openEgress({
+    buildId,
+    allowedDomains,
+    onEvent(event) {
+      const connection = toConnection(event, redact)
+      report.add(connection)
+      rows.add(connection)
+      nameRefusal(event)
+    },
+  })
+  return {
+    service: handle,
+    close,
+    summary,
+    lines,
+    async store() {
+      const { promised, stored } = await rows.close()
+      // Without the lease nothing of this attempt counts any more.
+      if (stored === undefined || stored >= promised) return undefined
+      const missing = `${promised} events were promised, ${stored} are stored`
+      return new BuildFailure(
+        'infra',
+        `the connections of the build are not all recorded: ${missing}`,
+      )
+    },
+  }
+}
+
+function toConnection(event: EgressEvent, redact: (text: string) => string): ConnectionEvent {
+  const { address = '', origin, reason, sentBytes, receivedBytes } = event
+  const known = isIPv6(address) ? 'AF_INET6' : 'AF_INET'
+  return {
+    process: redact(origin?.process ?? ''),
+    protocol: 'IPPROTO_TCP',
+    src_addr: origin?.address ?? '',
+    src_port: origin?.port ?? 0,
+    dst_addr: address,
+    dst_port: event.port,
+    family: address === '' ? 'AF_UNSPEC' : known,
+    function: event.function,
+    timestamp: event.at.toISOString(),
+    host: redact(event.host),
+    ...(reason === undefined ? {} : { reason: redact(reason) }),
+    ...(sentBytes === undefined ? {} : { sent_bytes: sentBytes }),
+    ...(receivedBytes === undefined ? {} : { received_bytes: receivedBytes }),
+  }
 }
 
 /** Each reason once, and not endlessly many: a program that is refused tries again. */

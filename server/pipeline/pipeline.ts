@@ -26,11 +26,12 @@ import { converse } from './conversation.ts'
 import { BuildFailure } from './failure.ts'
 import { createLogWriter, type LogWriter } from './log-writer.ts'
 import { type Network, openNetwork } from './network.ts'
+import { type Outcome, redactOutcome, toFailure } from './outcome.ts'
 import { podConfig, type Resources, resourcesOf } from './pod-config.ts'
 import { explainPodEnd } from './pod-end.ts'
-import { redactedWriter, redactFailure, redactResult } from './redacted.ts'
+import { redactedWriter } from './redacted.ts'
 import { createSecretsService } from './secrets-service.ts'
-import { type StopReason, startWatchdog, type Watchdog } from './watchdog.ts'
+import { startWatchdog, type Watchdog } from './watchdog.ts'
 
 const POD_EXIT_WAIT_MS = 2_000
 const WRITE_RETRY_MS = 1_000
@@ -68,11 +69,6 @@ interface Run {
   network: Network
 }
 
-type Outcome =
-  | { kind: 'result'; result: BuildResult }
-  | { kind: 'failure'; failure: BuildFailure }
-  | { kind: 'stopped'; reason: StopReason }
-
 export function createPipeline(options: PipelineOptions) {
   const { db, listener, log, openEgress } = options
   const noun = podNoun(options.runner.boundary)
@@ -92,12 +88,17 @@ export function createPipeline(options: PipelineOptions) {
     const redactor = createRedactor()
     const writer = redactedWriter(createLogWriter({ append: lease.append }), redactor)
     const channelKey = randomBytes(32).toString('base64url')
-    const network = openNetwork({ buildId: build.id, resources, openEgress, writer })
+    const { id: buildId, attempt: n } = build
+    const redact = redactor.text
+    const network = openNetwork({
+      ...{ buildId, attempt: n, resources, openEgress, lease, writer, redact },
+    })
     const current: Run = {
       ...{ build, lease, resources, channelKey, writer, redactor, watchdog, network },
     }
     try {
-      const outcome = redactOutcome(await attempt(current), redactor)
+      const ended = await attempt(current)
+      const outcome = redactOutcome(await recordNetwork(current, ended), redactor)
       await persist(current, () => writer.close())
       await persist(current, () => conclude(current, outcome))
     } finally {
@@ -125,6 +126,17 @@ export function createPipeline(options: PipelineOptions) {
       await pod?.stop()
       current.network.close()
     }
+  }
+
+  /** A build of which it is not known what it reached is none. */
+  async function recordNetwork(current: Run, outcome: Outcome): Promise<Outcome> {
+    const { network, writer } = current
+    let failure: BuildFailure | undefined
+    await persist(current, async () => {
+      failure = await network.store()
+    })
+    for (const line of network.lines()) await writer.write({ type: 'log', line })
+    return failure && outcome.kind === 'result' ? { kind: 'failure', failure } : outcome
   }
 
   /** From here on nothing that is kept of this build holds one of their values. */
@@ -236,6 +248,7 @@ export function createPipeline(options: PipelineOptions) {
         source_hash: build.sourceHash,
         runner: options.runner.name,
         boundary: options.runner.boundary,
+        network: current.network.summary(),
       })
       if (!recorded) await lease.cancelled()
       return
@@ -284,19 +297,4 @@ export function createPipeline(options: PipelineOptions) {
   }
 
   return { run }
-}
-
-function redactOutcome(outcome: Outcome, { text }: Redactor): Outcome {
-  switch (outcome.kind) {
-    case 'result':
-      return { ...outcome, result: redactResult(outcome.result, text) }
-    case 'failure':
-      return { ...outcome, failure: redactFailure(outcome.failure, text) }
-    case 'stopped':
-      return outcome
-  }
-}
-
-function toFailure(result: BuildResult): BuildFailure {
-  return new BuildFailure(result.failure_class ?? 'infra', result.error ?? 'the build failed')
 }

@@ -1,6 +1,12 @@
 // What the holder of a lease may write. Every statement carries the token: after the lease is lost
 // (reaper, cancel, drain) each of them changes nothing and says so.
 
+import {
+  appendConnections,
+  countConnections,
+  promiseConnections,
+} from '../builds/connection-store.ts'
+import type { ConnectionEvent } from '../builds/connections.ts'
 import { appendEvents, type NewEvent } from '../builds/event-store.ts'
 import type { Provenance } from '../builds/schema.ts'
 import type { ShownConfig } from '../builds/shown-config.ts'
@@ -38,6 +44,19 @@ export function createLease({ db, buildId, token }: { db: Db; buildId: string; t
 
     append: (events: readonly NewEvent[]): Promise<boolean> =>
       appendEvents(db, buildId, events, { token }),
+
+    /** Connections of the attempt, numbered behind the given one. */
+    appendConnections: (
+      attempt: number,
+      after: number,
+      events: readonly ConnectionEvent[],
+    ): Promise<boolean> => appendConnections(db, { buildId, attempt, after, events }, { token }),
+
+    countConnections: (): Promise<number> => countConnections(db, buildId),
+
+    /** How many events of connections there must be; returns how many there are. */
+    promiseConnections: (events: number): Promise<number | undefined> =>
+      promiseConnections(db, { buildId, events }, { token }),
 
     /** What the attempt's pod is given, as it may be shown. */
     async recordConfig(config: ShownConfig): Promise<void> {

@@ -1,0 +1,26 @@
+// How one attempt of a build ended, as the worker sees it.
+import type { BuildResult } from '../../agent/protocol.ts'
+import type { Redactor } from '../secrets/redact.ts'
+import { BuildFailure } from './failure.ts'
+import { redactFailure, redactResult } from './redacted.ts'
+import type { StopReason } from './watchdog.ts'
+
+export type Outcome =
+  | { kind: 'result'; result: BuildResult }
+  | { kind: 'failure'; failure: BuildFailure }
+  | { kind: 'stopped'; reason: StopReason }
+
+export function redactOutcome(outcome: Outcome, { text }: Redactor): Outcome {
+  switch (outcome.kind) {
+    case 'result':
+      return { ...outcome, result: redactResult(outcome.result, text) }
+    case 'failure':
+      return { ...outcome, failure: redactFailure(outcome.failure, text) }
+    case 'stopped':
+      return outcome
+  }
+}
+
+export function toFailure(result: BuildResult): BuildFailure {
+  return new BuildFailure(result.failure_class ?? 'infra', result.error ?? 'the build failed')
+}
