@@ -12,6 +12,8 @@ export interface Environment {
   oomCounter: string
   /** Where socat reaches a service of the host. */
   hostAddress(port: number): string
+  /** The same as a unix socket, where it is one. */
+  hostSocket(port: number): string | undefined
 }
 
 const HOST_CID = 2
@@ -23,6 +25,7 @@ const MICRO_VM: Environment = {
   // The whole machine, whichever limit was hit: nothing else in it can be killed for memory.
   oomCounter: '/proc/vmstat',
   hostAddress: (port) => `VSOCK-CONNECT:${HOST_CID}:${port}`,
+  hostSocket: () => undefined,
 }
 
 /** The places are made by server/runners/bubblewrap-args.ts. */
@@ -33,6 +36,7 @@ const SHARED_KERNEL: Environment = {
   ownKernel: false,
   oomCounter: '/run/pod/oom',
   hostAddress: (port) => `UNIX-CONNECT:/run/pod/host/${port}`,
+  hostSocket: (port) => `/run/pod/host/${port}`,
 }
 
 export const environment = environmentOf(process.env.HYPEMAN_SANDBOX)

@@ -6,6 +6,7 @@ import { type Channel, openChannel } from './channel.ts'
 import { setOomScore } from './children.ts'
 import { note, uptimeMs } from './clock.ts'
 import { parseConfig, publishConfig, readConfigDevice } from './config.ts'
+import { openEgressDoor } from './egress-door.ts'
 import { environment } from './environment.ts'
 import { HEARTBEAT_MS } from './limits.ts'
 import { limitSteps } from './memory.ts'
@@ -69,8 +70,13 @@ function jobOf(config: BuildConfig | Error): string {
 }
 
 async function serve(channel: Channel, config: BuildConfig, signal: AbortSignal): Promise<void> {
-  const ports = config.network_mode === 'egress' ? [REGISTRY_PORT, EGRESS_PORT] : [REGISTRY_PORT]
-  const tunnels = openTunnels(ports)
+  const tunnels = openTunnels([REGISTRY_PORT])
+  const port = EGRESS_PORT
+  const hostSocket = environment.hostSocket(port)
+  const door =
+    config.network_mode === 'egress'
+      ? await openEgressDoor({ port, folder: RUN_FOLDER, hostSocket })
+      : undefined
   const { result, stop } = await runBuild({
     config,
     source: environment.source,
@@ -79,9 +85,10 @@ async function serve(channel: Channel, config: BuildConfig, signal: AbortSignal)
     channel,
     signal,
   })
-  await report(channel, result)
+  const named = door ? { network_connections: door.named() } : {}
+  await report(channel, { ...result, ...named })
   note('done')
-  await Promise.all([stop(), tunnels.stop()])
+  await Promise.all([stop(), tunnels.stop(), door?.stop()])
 }
 
 async function report(channel: Channel, result: BuildResult): Promise<void> {

@@ -141,6 +141,8 @@ export interface BuildResult {
   failed_step?: FailedStep
   provenance: Provenance
   duration_ms: number
+  /** Connections through the way out that the host has answered; it must have recorded each. */
+  network_connections?: number
 }
 
 /** What the agent is busy with; `pushing` becomes the build's status. */

@@ -178,6 +178,8 @@ export const EGRESS_HOSTS_NAMED_MAX = 100
 export const CONNECTIONS_BATCH_ROWS_MAX = 256
 export const CONNECTIONS_BATCH_DELAY_MS = 250
 export const CONNECTIONS_PAGE_ROWS_MAX = 1_000
+/** Of the line in which the agent names the process behind a connection. */
+export const EGRESS_ORIGIN_BYTES_MAX = 4 * KiB
 export const EGRESS_LOOKUP_DEADLINE_MS = 10_000
 /** Lookups run on the four threads that also read and write files; they may not take them all. */
 export const EGRESS_LOOKUPS_MAX = 2

@@ -12,7 +12,8 @@ import {
 import type { Log } from '../telemetry/log.ts'
 import { createDial, type DialOptions } from './dial.ts'
 import { checkDomain } from './domains.ts'
-import type { EgressEvent } from './events.ts'
+import type { EgressEvent, Origin } from './events.ts'
+import { readOrigin } from './origin.ts'
 import { createRecorded } from './recorded.ts'
 import { EgressRefused, explain, type Refusal, rawReply } from './refusals.ts'
 import { relayRequest } from './relay.ts'
@@ -42,6 +43,8 @@ export interface EgressProxyOptions {
 export interface EgressProxy {
   /** Serves one connection of a guest, and owns it from here on. */
   handle(socket: Socket): void
+  /** Connections of which the guest's agent has said whose they are. */
+  named(): number
   /** Ends every connection, and tells of each end before it returns. */
   close(): void
 }
@@ -63,6 +66,8 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
   const recorded = createRecorded(onEvent)
   let attempts = 0
   let isClosed = false
+  const origins = new WeakMap<Duplex, Origin>()
+  let named = 0
   const server = http.createServer({ requestTimeout: 0 })
   server.timeout = idleMaxMs
   server.on('connect', (req, client: Duplex, head) => void tunnel(req, client, head))
@@ -74,7 +79,21 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
     throw new EgressRefused(`a build may ask for ${attemptsMax} connections, and has`)
   }
 
-  async function dial({ host, port }: Target): Promise<Socket> {
+  /** One that says something else than an agent or a client would is cut off. */
+  async function admit(guest: Socket): Promise<void> {
+    try {
+      const origin = await readOrigin(guest, idleMaxMs)
+      if (origin) {
+        named += 1
+        origins.set(guest, origin)
+      }
+      if (!guest.destroyed) server.emit('connection', guest)
+    } catch {
+      guest.destroy()
+    }
+  }
+
+  async function dial({ host, port }: Target, guest: Duplex): Promise<Socket> {
     checkDomain(host, port, allowedDomains)
     const { socket, address } = await dialPublic(host, port)
     if (isClosed) {
@@ -82,7 +101,7 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
       throw new EgressRefused('the build is over')
     }
     log.info({ host, port, address }, 'egress')
-    recorded.add({ socket, host, port, address, origin: undefined })
+    recorded.add({ socket, host, port, address, origin: origins.get(guest) })
     socket.setTimeout(idleMaxMs, () => socket.destroy())
     return socket
   }
@@ -93,7 +112,7 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
     try {
       count()
       if (!target) throw new EgressRefused('CONNECT wants host:port')
-      const socket = await dial(target)
+      const socket = await dial(target, client)
       if (client.destroyed) {
         socket.destroy()
         return
@@ -102,7 +121,7 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
       if (head.length > 0) socket.write(head)
       join(client, socket)
     } catch (error) {
-      refuse(client, noted(error, target))
+      refuse(client, noted(error, target, client))
     }
   }
 
@@ -111,32 +130,34 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
     try {
       count()
       if (!target) throw new EgressRefused('only http:// URLs and CONNECT are served')
-      const socket = await dial(target)
+      const socket = await dial(target, req.socket)
       await relayRequest({ req, res, socket, target })
     } catch (error) {
       if (res.headersSent || res.destroyed) {
         res.destroy()
         return
       }
-      const { status, message } = noted(error, target)
+      const { status, message } = noted(error, target, req.socket)
       res.writeHead(status, { 'content-type': 'text/plain; charset=utf-8', connection: 'close' })
       res.end(message)
     }
   }
 
   /** Logged without the rest of the URL, which may hold a secret of the build. */
-  function noted(error: unknown, target: Target | undefined): Refusal {
+  function noted(error: unknown, target: Target | undefined, guest: Duplex): Refusal {
     const refusal = explain(error)
     const { status, message } = refusal
     const { host = '', port = 0 } = target ?? {}
     log.info({ host, port, status, why: message.trim() }, 'no egress')
     const isRefused = error instanceof EgressRefused
+    const origin = origins.get(guest)
     // Those over the limit can't all be kept: the first one stands for them.
     if (attempts <= attemptsMax + 1 && !isClosed) {
       onEvent({
         function: isRefused ? 'egress_refused' : 'egress_failed',
         host,
         port,
+        ...(origin ? { origin } : {}),
         reason: isRefused ? error.message : message.trim(),
         at: new Date(),
       })
@@ -156,8 +177,9 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
       socket.allowHalfOpen = true
       open.add(socket)
       socket.once('close', () => open.delete(socket))
-      server.emit('connection', socket)
+      void admit(socket)
     },
+    named: () => named,
     close() {
       isClosed = true
       for (const socket of open) socket.destroy()

@@ -43,6 +43,7 @@ const Result = z.object({
   failed_step: FailedStep.optional(),
   provenance: Provenance,
   duration_ms: z.number(),
+  network_connections: z.int().min(0).optional(),
 })
 
 const seq = z.int().min(1)

@@ -26,8 +26,11 @@ export interface Network {
   /** Undefined: the build has no way out. */
   service: ((socket: Socket) => void) | undefined
   close(): void
-  /** After close(): everything is stored. Rejects when the database is away, and may be tried again. */
-  store(): Promise<BuildFailure | undefined>
+  /**
+   * After close(): everything is stored. `promise` is how many connections the agent says to have named here.
+   * Rejects when the database is away, and may be tried again.
+   */
+  store(promise?: number): Promise<BuildFailure | undefined>
   summary(): NetworkSummary
   /** The end of the build's log. */
   lines(): string[]
@@ -43,7 +46,7 @@ export function openNetwork(options: NetworkOptions): Network {
   }
   const rows = createConnectionWriter({ lease, attempt })
   const nameRefusal = createRefusalLines((line) => void writer.write({ type: 'log', line }))
-  const { handle, close } = openEgress({
+  const { handle, close, named } = openEgress({
     buildId,
     allowedDomains,
     onEvent(event) {
@@ -58,11 +61,15 @@ export function openNetwork(options: NetworkOptions): Network {
     close,
     summary,
     lines,
-    async store() {
+    async store(promise = 0) {
       const { promised, stored } = await rows.close()
       // Without the lease nothing of this attempt counts any more.
-      if (stored === undefined || stored >= promised) return undefined
-      const missing = `${promised} events were promised, ${stored} are stored`
+      if (stored === undefined) return undefined
+      const missing = [
+        ...(stored < promised ? [`${promised} events were promised, ${stored} are stored`] : []),
+        ...(named() < promise ? [`the agent named ${promise}, ${named()} came here`] : []),
+      ].join('; ')
+      if (missing === '') return undefined
       return new BuildFailure(
         'infra',
         `the connections of the build are not all recorded: ${missing}`,

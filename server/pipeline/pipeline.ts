@@ -132,8 +132,9 @@ export function createPipeline(options: PipelineOptions) {
   async function recordNetwork(current: Run, outcome: Outcome): Promise<Outcome> {
     const { network, writer } = current
     let failure: BuildFailure | undefined
+    const named = outcome.kind === 'result' ? outcome.result.network_connections : undefined
     await persist(current, async () => {
-      failure = await network.store()
+      failure = await network.store(named)
     })
     for (const line of network.lines()) await writer.write({ type: 'log', line })
     return failure && outcome.kind === 'result' ? { kind: 'failure', failure } : outcome

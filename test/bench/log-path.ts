@@ -66,7 +66,7 @@ async function wholePath(server: BusyServer, readers: number): Promise<number> {
     sourceFile: () => '/dev/null',
     manifestExists: async () => false,
     registryService: () => {},
-    openEgress: () => ({ handle: () => {}, close: () => {} }),
+    openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),
     registryName: () => 'localhost:1',
     buildTimeoutSeconds: 600,
   })

@@ -54,7 +54,7 @@ async function runBuild(t: TestContext, setting: Setting) {
     sourceFile: () => '/dev/null',
     manifestExists: async () => true,
     registryService: () => {},
-    openEgress: () => ({ handle: () => {}, close: () => {} }),
+    openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),
     registryName: () => 'localhost:1',
     buildTimeoutSeconds: 60,
   })

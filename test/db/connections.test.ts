@@ -42,7 +42,7 @@ interface Played {
 async function givenPlayed(
   t: TestContext,
   steps: (out: number, web: number) => Promise<unknown>,
-  { breakRows = false } = {},
+  { breakRows = false, result = RESULT } = {},
 ): Promise<Played> {
   const api = await givenApi(t)
   const { db, listener } = api
@@ -67,7 +67,7 @@ async function givenPlayed(
         await db.raw(`create rule lossy as on insert to build_connections
           where new.n = 2 do instead nothing`)
       }
-      await channel.send({ type: 'result', result: RESULT })
+      await channel.send({ type: 'result', result })
       await channel.finish()
     },
     { openEgress },
@@ -207,6 +207,14 @@ test('events that were promised and are missing fail the build, and later the an
     assert.equal(code, 'connections_incomplete')
     assert.match(message, /2 connection events were promised, 1 are there/)
   }
+})
+
+test('connections the agent has named and the host has not seen fail the build', async (t) => {
+  const result = { ...RESULT, network_connections: 3 }
+  const { api, id } = await givenPlayed(t, async () => {}, { result })
+  const row = await createBuildStore({ db: api.db }).get(id)
+  assert.equal(row?.failureClass, 'infra')
+  assert.match(row?.error ?? '', /not all recorded: the agent named 3, 0 came here/)
 })
 
 test('a build that reached nothing says nothing of it', async (t) => {

@@ -44,7 +44,7 @@ async function givenPipeline(t: TestContext) {
     sourceFile: () => '/dev/null',
     manifestExists: async () => false,
     registryService: () => {},
-    openEgress: () => ({ handle: () => {}, close: () => {} }),
+    openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),
     registryName: () => 'localhost:1',
     buildTimeoutSeconds: 60,
   })

@@ -28,7 +28,7 @@ export function givenPipeline(
     sourceFile: () => '/dev/null',
     manifestExists: async () => true,
     registryService: () => {},
-    openEgress: () => ({ handle: () => {}, close: () => {} }),
+    openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),
     registryName: () => 'registry.example',
     buildTimeoutSeconds: 60,
     ...more,
