@@ -10,7 +10,11 @@ const BEGIN = '{'.charCodeAt(0)
 const NEWLINE = '\n'.charCodeAt(0)
 
 const OriginLine = z.object({
-  process: z.string().max(1024),
+  /** It ends up in lines of a log. */
+  process: z
+    .string()
+    .max(1024)
+    .transform((path) => path.replaceAll(/[\p{Cc}\p{Surrogate}]/gu, '\ufffd')),
   address: z.union([z.ipv4(), z.ipv6()]),
   port: z.int().min(0).max(65_535),
 })

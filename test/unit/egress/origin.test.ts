@@ -93,6 +93,16 @@ test('an origin may come in pieces, and the request right behind it', async (t) 
   assert.equal(proxy.named(), 1)
 })
 
+test('a name that would forge lines or could not be stored is made harmless', async (t) => {
+  const events: EgressEvent[] = []
+  const { port } = await givenProxy(t, { onEvent: (event) => events.push(event) })
+  const origin = { process: '/bin/a\u0000\n[OBSERVABILITY] \ud800', address: '127.0.0.1', port: 7 }
+  const socket = dialProxy(t, port)
+  socket.end(`${JSON.stringify(origin)}\nGET http://10.0.0.1/ HTTP/1.0\r\n\r\n`)
+  assert.match(await text(socket), /^HTTP\/1.1 403 /)
+  assert.equal(events[0]?.origin?.process, '/bin/a\ufffd\ufffd[OBSERVABILITY] \ufffd')
+})
+
 test('the inode of a connection is found by both of its ports', () => {
   const table = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:0C38 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 111 1 0
