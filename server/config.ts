@@ -59,6 +59,9 @@ const Environment = z.object({
     .string()
     .regex(/^[0-9a-fA-F.:,]*$/, { error: 'must be a comma-separated list of IP addresses' })
     .default(''),
+  EGRESS_PROXY_URL: z
+    .url({ protocol: /^http$/, error: 'must be an http:// URL: http://[user:password@]host:port' })
+    .optional(),
   EGRESS_PORTS: z
     .string()
     .regex(/^[1-9]\d{0,4}(?:,[1-9]\d{0,4})*$/, { error: 'must be a comma-separated list of ports' })
@@ -71,6 +74,7 @@ const SECRET_NAMES = [
   'SECRETS_KEY',
   'DATABASE_URL',
   'REGISTRY_PASSWORD',
+  'EGRESS_PROXY_URL',
   'REGISTRY_USERNAME',
   ...OTEL_SECRET_NAMES,
 ]
@@ -98,6 +102,8 @@ export interface Config {
   egressAllowAddresses: string[]
   /** Of public addresses. */
   egressPorts: number[]
+  /** The firm's own proxy, through which public addresses are reached. */
+  egressProxyUrl: string | undefined
   otlp: OtlpSettings
 }
 
@@ -129,6 +135,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     runner: e.RUNNER,
     logLevel: e.LOG_LEVEL,
     egressAllowAddresses: e.EGRESS_ALLOW_ADDRESSES.split(',').filter((part) => part !== ''),
+    egressProxyUrl: e.EGRESS_PROXY_URL,
     egressPorts: e.EGRESS_PORTS.split(',').map(Number),
     otlp: otlpSettings(e),
   }

@@ -180,6 +180,8 @@ export const CONNECTIONS_BATCH_DELAY_MS = 250
 export const CONNECTIONS_PAGE_ROWS_MAX = 1_000
 /** Of the line in which the agent names the process behind a connection. */
 export const EGRESS_ORIGIN_BYTES_MAX = 4 * KiB
+/** Head of the answer of a firm's own proxy. */
+export const OUTBOUND_REPLY_BYTES_MAX = 16 * KiB
 export const EGRESS_LOOKUP_DEADLINE_MS = 10_000
 /** Lookups run on the four threads that also read and write files; they may not take them all. */
 export const EGRESS_LOOKUPS_MAX = 2

@@ -20,6 +20,7 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
   const openEgress = createBuildEgress({
     allowAddresses: config.egressAllowAddresses,
     ports: config.egressPorts,
+    outboundUrl: config.egressProxyUrl,
     log: log.child({ mod: 'egress' }),
     onEvent: core.metrics.build.egress,
   })

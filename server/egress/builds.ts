@@ -2,6 +2,7 @@
 // them together, a few at a time.
 import type { Log } from '../telemetry/log.ts'
 import type { EgressEvent } from './events.ts'
+import { outboundProxy } from './outbound.ts'
 import { createEgressProxy, type EgressProxy } from './proxy.ts'
 import { createResolve, type Resolve } from './resolve.ts'
 
@@ -10,6 +11,8 @@ export interface BuildEgressOptions {
   ports?: readonly number[]
   log: Log
   resolve?: Resolve
+  /** The firm's own proxy; `http://[user:password@]host[:port]`. */
+  outboundUrl?: string | undefined
   /** Told of every build's connections. */
   onEvent?: (event: EgressEvent) => void
 }
@@ -26,12 +29,14 @@ export type OpenEgress = (policy: EgressPolicy) => EgressProxy
 
 export function createBuildEgress(options: BuildEgressOptions): OpenEgress {
   const { allowAddresses, ports, log, resolve = createResolve(), onEvent } = options
+  const outbound = options.outboundUrl ? outboundProxy(options.outboundUrl) : undefined
   return ({ buildId, allowedDomains, onEvent: onBuildEvent }) =>
     createEgressProxy({
       allowedDomains,
       allowAddresses,
       ...(ports ? { ports } : {}),
       resolve,
+      outbound,
       log: log.child({ buildId }),
       onEvent(event) {
         onEvent?.(event)

@@ -9,6 +9,7 @@ import {
   EGRESS_PORTS_DEFAULT,
 } from '../limits.ts'
 import { isPublicAddress } from './addresses.ts'
+import { connectThrough, type OutboundProxy } from './outbound.ts'
 import { EgressRefused, EgressTimeout } from './refusals.ts'
 import type { Resolve } from './resolve.ts'
 
@@ -21,6 +22,8 @@ export interface DialOptions {
   /** The host's own addresses: its services are not on the public side of its firewall for a build. */
   ownAddresses?: () => readonly string[]
   connectDeadlineMs?: number
+  /** The firm's own way out, for all but `allowAddresses`. */
+  outbound?: OutboundProxy | undefined
 }
 
 export interface Dialled {
@@ -60,7 +63,11 @@ export function createDial(options: DialOptions): Dial {
     let last: unknown
     for (const address of candidates) {
       try {
-        return { socket: await open(address, port, deadlineMs), address }
+        const through = isExempt(address) ? undefined : options.outbound
+        const socket = await (through
+          ? openThrough(through, address, port, deadlineMs)
+          : open(address, port, deadlineMs))
+        return { socket, address }
       } catch (error) {
         last = error
       }
@@ -81,6 +88,22 @@ function hostAddresses(): string[] {
   return Object.values(networkInterfaces())
     .flatMap((list) => list ?? [])
     .map(({ address }) => address)
+}
+
+async function openThrough(
+  outbound: OutboundProxy,
+  address: string,
+  port: number,
+  deadlineMs: number,
+): Promise<Socket> {
+  const late = new AbortController()
+  const error = new EgressTimeout(`no connection to ${address} port ${port} in time`)
+  const timer = setTimeout(() => late.abort(error), deadlineMs)
+  try {
+    return await connectThrough(outbound, address, port, late.signal)
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 function open(address: string, port: number, deadlineMs: number): Promise<Socket> {

@@ -33,6 +33,7 @@ export interface EgressProxyOptions {
   /** The system's resolver, unless a test brings its own. */
   resolve?: Resolve
   ownAddresses?: DialOptions['ownAddresses']
+  outbound?: DialOptions['outbound']
   connectionsMax?: number
   attemptsMax?: number
   idleMaxMs?: number
@@ -58,6 +59,7 @@ export function createEgressProxy(options: EgressProxyOptions): EgressProxy {
   const dialPublic = createDial({
     allowAddresses,
     resolve,
+    outbound: options.outbound,
     ...(ports ? { ports } : {}),
     ...(ownAddresses ? { ownAddresses } : {}),
   })
