@@ -25,7 +25,11 @@ export async function sendRaw(
   const { hostname, port } = new URL(url)
   // Said always: node does not frame the bodies of methods that seldom have one.
   const length = { 'content-length': String(Buffer.byteLength(body ?? '')) }
-  const outgoing = request({ hostname, port, method, path, headers: { ...headers, ...length } })
+  // A connection of its own: one that is kept may be closed by the server just as it is used again.
+  const outgoing = request({
+    ...{ hostname, port, method, path, agent: false },
+    headers: { ...headers, ...length },
+  })
   outgoing.end(body)
   try {
     const [reply] = (await once(outgoing, 'response')) as [IncomingMessage]
