@@ -5,6 +5,8 @@ import type { ConnectionEvent, NetworkSummary } from '../builds/connections.ts'
 import type { OpenEgress } from '../egress/builds.ts'
 import type { EgressEvent } from '../egress/events.ts'
 import { EGRESS_REFUSALS_NAMED_MAX } from '../limits.ts'
+import type { ClaimedBuild } from '../queue/claim.ts'
+import type { Redactor } from '../secrets/redact.ts'
 import { type ConnectionRows, createConnectionWriter } from './connection-writer.ts'
 import { BuildFailure } from './failure.ts'
 import type { LogWriter } from './log-writer.ts'
@@ -12,14 +14,13 @@ import { createNetworkReport } from './network-report.ts'
 import type { Resources } from './pod-config.ts'
 
 export interface NetworkOptions {
-  buildId: string
-  attempt: number
+  build: Pick<ClaimedBuild, 'id' | 'attempt'>
   resources: Pick<Resources, 'networkMode' | 'allowedDomains'>
   openEgress: OpenEgress
   lease: ConnectionRows
   writer: LogWriter
   /** Takes secrets out of what is kept. */
-  redact(text: string): string
+  redactor: Pick<Redactor, 'text'>
 }
 
 export interface Network {
@@ -37,20 +38,20 @@ export interface Network {
 }
 
 export function openNetwork(options: NetworkOptions): Network {
-  const { buildId, attempt, resources, openEgress, lease, writer, redact } = options
+  const { build, resources, openEgress, lease, writer, redactor } = options
   const { networkMode, allowedDomains } = resources
   const report = createNetworkReport(resources)
   const { summary, lines } = report
   if (networkMode !== 'egress') {
     return { service: undefined, close() {}, store: async () => undefined, summary, lines }
   }
-  const rows = createConnectionWriter({ lease, attempt })
+  const rows = createConnectionWriter({ lease, attempt: build.attempt })
   const nameRefusal = createRefusalLines((line) => void writer.write({ type: 'log', line }))
   const { handle, close, named } = openEgress({
-    buildId,
+    buildId: build.id,
     allowedDomains,
     onEvent(event) {
-      const connection = toConnection(event, redact)
+      const connection = toConnection(event, redactor.text)
       report.add(connection)
       rows.add(connection)
       nameRefusal(event)

@@ -88,14 +88,9 @@ export function createPipeline(options: PipelineOptions) {
     const redactor = createRedactor()
     const writer = redactedWriter(createLogWriter({ append: lease.append }), redactor)
     const channelKey = randomBytes(32).toString('base64url')
-    const { id: buildId, attempt: n } = build
-    const redact = redactor.text
-    const network = openNetwork({
-      ...{ buildId, attempt: n, resources, openEgress, lease, writer, redact },
-    })
-    const current: Run = {
-      ...{ build, lease, resources, channelKey, writer, redactor, watchdog, network },
-    }
+    const network = openNetwork({ build, resources, openEgress, lease, writer, redactor })
+    const given = { build, lease, resources, channelKey }
+    const current: Run = { ...given, writer, redactor, watchdog, network }
     try {
       const ended = await attempt(current)
       const outcome = redactOutcome(await recordNetwork(current, ended), redactor)
