@@ -11,7 +11,8 @@ import {
   startBuildctl,
   writeCredentials,
 } from './buildctl.ts'
-import { type Buildkitd, buildkitVersion, startBuildkitd } from './buildkitd.ts'
+import { type Buildkitd, buildkitVersion } from './buildkitd.ts'
+import { openCacheDisk, startBuildkitdOn } from './cache-disk.ts'
 import type { Channel } from './channel.ts'
 import { note } from './clock.ts'
 import { explainFailure, type Failure } from './failure.ts'
@@ -40,8 +41,8 @@ type PreparedPaths = Omit<BuildctlPaths, 'secretsFolder'>
 
 export interface BuildRun {
   result: BuildResult
-  /** Ends the daemon. After the result, because nobody needs to wait for it. */
-  stop(): Promise<void>
+  /** Ends the daemon, and saves the builder's disk. After the result, because nobody needs to wait for it. */
+  stop(): Promise<unknown>
 }
 
 export async function runBuild(options: BuildOptions): Promise<BuildRun> {
@@ -62,7 +63,8 @@ export async function runBuild(options: BuildOptions): Promise<BuildRun> {
     await last
     return withoutSecrets(config, error as Error)
   }
-  const daemon = startBuildkitd({
+  const disk = config.cache_disk && openCacheDisk(config.cache_disk)
+  const daemon = startBuildkitdOn(disk, {
     config,
     runFolder: `${runFolder}/buildkit`,
     cpus: availableParallelism(),
@@ -91,7 +93,9 @@ export async function runBuild(options: BuildOptions): Promise<BuildRun> {
   }
   removeSecrets(secretsFolder)
   await last
+  if (outcome.failure && disk?.isDamaged()) outcome = damaged(outcome.failure)
   const result = resultOf(outcome, {
+    ...(disk?.trouble === undefined ? {} : { cache_trouble: disk.trouble }),
     provenance: provenanceOf({
       config,
       vertices: progress.facts.vertices,
@@ -100,7 +104,8 @@ export async function runBuild(options: BuildOptions): Promise<BuildRun> {
     }),
     duration_ms: Math.round(performance.now() - started),
   })
-  return { result, stop: daemon.stop }
+  const saves = result.success && config.cache_disk?.save
+  return { result, stop: () => (saves && disk ? disk.save(daemon) : daemon.stop()) }
 }
 
 /** Nothing was started yet. */
@@ -198,6 +203,12 @@ function exists(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined
 }
 
+/** Whatever the failure says: it is not the build's. */
+function damaged({ error }: Failure): Outcome {
+  const what = `the file system of the builder's disk has errors: ${error}`
+  return { failure: { failure_class: 'infra', error: what } }
+}
+
 interface Outcome {
   digest?: string
   failure?: Failure
@@ -247,7 +258,7 @@ function cancelled(signal: AbortSignal): Failure {
 
 function resultOf(
   { digest, failure }: Outcome,
-  common: Pick<BuildResult, 'provenance' | 'duration_ms'>,
+  common: Pick<BuildResult, 'provenance' | 'duration_ms' | 'cache_trouble'>,
 ): BuildResult {
   if (failure) return { success: false, ...failure, ...common }
   return { success: true, ...(digest ? { image_digest: digest } : {}), ...common }

@@ -102,7 +102,7 @@ export interface Buildctl {
   readonly lines: AsyncIterable<string>
   /** Resolves with its exit code; null when a signal ended it. */
   readonly exitCode: Promise<number | null>
-  stop(): Promise<void>
+  stop(): Promise<unknown>
 }
 
 export function startBuildctl(args: readonly string[], dockerConfig: string): Buildctl {

@@ -26,7 +26,8 @@ export interface Buildkitd {
   isAlive(): boolean
   /** The last lines it logged. */
   tail(): string[]
-  stop(): Promise<void>
+  /** False when it had to be killed. */
+  stop(graceMs?: number): Promise<boolean>
 }
 
 export interface BuildkitdOptions {
@@ -67,7 +68,13 @@ export function startBuildkitd({ config, runFolder, cpus }: BuildkitdOptions): B
       await sleep(BUILDKITD_POLL_MS)
     }
   }
-  return { socket, ready, isAlive, tail: () => [...lines], stop: () => stopChild(child) }
+  return {
+    socket,
+    ready,
+    isAlive,
+    tail: () => [...lines],
+    stop: (graceMs) => stopChild(child, graceMs),
+  }
 }
 
 /** What the daemon calls itself, for provenance. */

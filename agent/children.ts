@@ -17,11 +17,17 @@ export function exited(child: ChildProcess): Promise<void> {
   })
 }
 
-export async function stopChild(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
+/** False when it did not end by itself. */
+export async function stopChild(
+  child: ChildProcess,
+  graceMs = CHILD_STOP_GRACE_MS,
+): Promise<boolean> {
+  if (child.exitCode !== null || child.signalCode !== null) return child.signalCode === null
   child.kill('SIGTERM')
-  await Promise.race([exited(child), sleep(CHILD_STOP_GRACE_MS, undefined, { ref: false })])
-  if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
+  await Promise.race([exited(child), sleep(graceMs, undefined, { ref: false })])
+  if (child.exitCode !== null || child.signalCode !== null) return child.signalCode !== 'SIGKILL'
+  child.kill('SIGKILL')
+  return false
 }
 
 /** How willing the kernel is to kill a process when memory ends: -1000 never, 1000 first. */

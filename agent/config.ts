@@ -62,11 +62,18 @@ export function parseConfig(text: string): BuildConfig {
   if (value.secrets !== undefined) check.matches('secrets_nonce', /^[\x21-\x7e]{32,128}$/)
   check.strings('build_args', (name) => NAME.test(name) && !name.startsWith('BUILDKIT_'))
   check.strings('labels', (name) => /^[A-Za-z0-9._/-]+$/.test(name))
+  if (value.cache_disk !== undefined && !isCacheDisk(value.cache_disk)) check.fail('cache_disk')
   if (typeof value.timeout_seconds !== 'number') check.fail('timeout_seconds')
   if (value.network_mode !== 'isolated' && value.network_mode !== 'egress') {
     check.fail('network_mode')
   }
   return value as unknown as BuildConfig
+}
+
+function isCacheDisk(entry: unknown): boolean {
+  if (typeof entry !== 'object' || entry === null) return false
+  const { max_used_mb: used, keep_hours: keep, save } = entry as Record<string, unknown>
+  return Number.isInteger(used) && Number.isInteger(keep) && typeof save === 'boolean'
 }
 
 /** Ids become file names and part of `--secret`, which is CSV. */

@@ -21,6 +21,9 @@ export const BUILDKITD_LOG_LINES_MAX = 100
 /** At once, through the way out. */
 export const EGRESS_DOOR_CONNECTIONS_MAX = 128
 export const CHILD_STOP_GRACE_MS = 3_000
+/** The state of a builder is worth more patience. */
+export const BUILDKITD_SAVE_GRACE_MS = 20_000
+export const PRUNE_DEADLINE_MS = 15_000
 /** Told but not yet acknowledged; when it is full, the build waits. */
 export const OUTBOX_BYTES_MAX = 2 * 1024 * 1024
 /** How long a build goes on without its host before it is given up. Longer than the host tries to come back. */

@@ -18,6 +18,9 @@ export const EGRESS_PORT = 3128
 /** Printed on the console when AGENT_PORT is open. */
 export const LISTENING_NOTE = 'agent is listening'
 
+/** Printed on the console when the disk of a builder was left in good order. */
+export const CACHE_DISK_CLEAN_NOTE = 'the builder is in good order'
+
 export const MESSAGE_BYTES_MAX = 1024 * 1024
 
 export type NetworkMode = 'isolated' | 'egress'
@@ -62,6 +65,17 @@ export interface BuildConfig {
   source_date_epoch?: number
   /** Labels put on the image, for example org.opencontainers.image.revision. */
   labels?: Record<string, string>
+  cache_disk?: CacheDiskConfig
+}
+
+/** The disk of a builder, behind the others. */
+export interface CacheDiskConfig {
+  /** Above it the least recently used state goes. */
+  max_used_mb: number
+  /** State that nobody has used for so long goes, when there is much of it. */
+  keep_hours: number
+  /** Whether it is to be left in good order after a success. */
+  save: boolean
 }
 
 export interface GivenSecret {
@@ -139,6 +153,8 @@ export interface BuildResult {
   error?: string
   failure_class?: FailureClass
   failed_step?: FailedStep
+  /** What is wrong with the disk of the builder. */
+  cache_trouble?: string
   provenance: Provenance
   duration_ms: number
   /** Connections through the way out that the host has answered; it must have recorded each. */

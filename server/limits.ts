@@ -25,6 +25,23 @@ export const BUILD_TAGS_MAX = 50
 export const BUILD_SECRETS_MAX = 50
 export const ALLOWED_DOMAINS_MAX = 100
 
+// Builders (persistent cache disks)
+/** The disk is sparse: it takes what its state takes. */
+export const BUILDER_DISK_GB_DEFAULT = 20
+export const BUILDER_DISK_GB_MAX = 200
+/** Those of apps do not count. */
+export const BUILDERS_PER_TENANT_MAX = 100
+/** Share of the disk that BuildKit's state may keep between builds. */
+export const BUILDER_USED_SHARE_MAX = 0.6
+/** State that no build has used for so long is pruned first. */
+export const BUILDER_KEEP_HOURS = 7 * 24
+/** A builder that no build has used for so long loses its disk. */
+export const BUILDER_IDLE_DAYS = 30
+/** From the result of a build to the new generation of its builder. */
+export const BUILDER_SAVE_DEADLINE_MS = 90_000
+export const BUILDER_CLONE_DEADLINE_MS = 120_000
+export const BUILDERS_TIDY_INTERVAL_MS = 10 * 60_000
+
 // Secrets
 export const SECRET_BYTES_MAX = 64 * KiB
 /** Of one build, all together. */

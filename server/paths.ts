@@ -19,6 +19,7 @@ export function pathsFor(dataDir: string) {
     /** Copies of what unprivileged users must be able to read or execute. */
     staged: join(dataDir, 'staged'),
     pods: join(dataDir, 'pods'),
+    builders: join(dataDir, 'builders'),
     run,
     lockSocket: join(run, 'server.sock'),
     databaseSocket: join(run, 'pg'),

@@ -2,6 +2,7 @@
 // snake_case; inside they are camelCase. Absent settings are absent: defaults are filled in on reading.
 import { z } from 'zod'
 import { TenantName } from '../auth/tenant.ts'
+import { BuilderId } from '../builders/schema.ts'
 import {
   BuildArgs,
   BuildPolicy,
@@ -45,6 +46,9 @@ const settings = {
   policy: BuildPolicy,
   cache_scope: CacheScope,
   secrets: SecretRefs.meta({ description: 'Secrets that its builds get; none by default.' }),
+  builder: z
+    .union([z.enum(['default', 'off']), BuilderId])
+    .meta({ description: "default: the app's own; off: none; or the id of another builder." }),
 }
 
 /** Settings as they are stored and sent. */
@@ -64,6 +68,7 @@ export const UpdateApp = z
     policy: settings.policy.nullable(),
     cache_scope: settings.cache_scope.nullable(),
     secrets: settings.secrets.nullable(),
+    builder: settings.builder.nullable(),
   })
   .partial()
   .meta({
@@ -96,6 +101,7 @@ export interface AppSettings {
   policy?: BuildPolicy | undefined
   cacheScope?: string | undefined
   secrets?: readonly SecretRef[] | undefined
+  builder?: string | undefined
 }
 
 export interface App {
@@ -123,6 +129,7 @@ export function fromWire(wire: WireSettings): AppSettings {
     policy: wire.policy,
     cacheScope: wire.cache_scope,
     secrets: wire.secrets,
+    builder: wire.builder,
   })
 }
 
@@ -135,6 +142,7 @@ export function toWire(app: AppSettings): WireSettings {
     policy: app.policy,
     cache_scope: app.cacheScope,
     secrets: app.secrets && [...app.secrets],
+    builder: app.builder,
   })
 }
 

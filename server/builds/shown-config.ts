@@ -35,6 +35,10 @@ export const ShownConfig = z
     no_cache: z.boolean().optional(),
     source_date_epoch: z.int().optional(),
     labels: z.record(text, text).optional(),
+    cache_disk: z
+      .object({ max_used_mb: z.int(), keep_hours: z.int(), save: z.boolean() })
+      .optional()
+      .meta({ description: "The builder's disk." }),
   })
   .catchall(z.literal(REDACTED))
   .meta({

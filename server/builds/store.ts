@@ -2,6 +2,7 @@
 // in queue/lease.ts, the order of the queue in queue/position.ts; what ends a build is in transitions.ts.
 import { createHash } from 'node:crypto'
 import type { Knex } from 'knex'
+import type { BuilderUse } from '../builders/schema.ts'
 import type { Db, Queryable } from '../db/pool.ts'
 import { AppError } from '../errors.ts'
 import { QUEUED_BUILDS_PER_TENANT_MAX } from '../limits.ts'
@@ -31,6 +32,9 @@ export interface BuildRow {
   tags: BuildTags
   /** The pod of the latest attempt. */
   builderInstance: string | undefined
+  /** The builder whose disk it gets. */
+  builderKey: string | undefined
+  builderPromotes: boolean
   attempt: number
   leaseToken: string | undefined
   worker: string | undefined
@@ -57,6 +61,7 @@ export interface NewBuild {
   pusher: string
   request: BuildRequest
   tags?: BuildTags
+  builder?: BuilderUse | undefined
   sourceKey: string
   sourceHash: string
   sourceBytes: number
@@ -109,7 +114,9 @@ export function createBuildStore({
           ref: build.ref ?? null,
           commit: build.commit ?? null,
           pusher: build.pusher,
-          request: JSON.stringify(build.request),
+          request: JSON.stringify(requestOf(build)),
+          builder_key: build.builder?.key ?? null,
+          builder_promotes: build.builder?.promotes ?? false,
           tags: JSON.stringify(build.tags ?? {}),
           source_key: build.sourceKey,
           source_hash: build.sourceHash,
@@ -173,6 +180,11 @@ export function createBuildStore({
   }
 }
 
+/** With the builder it really got. */
+function requestOf({ request: { builder_id: _, ...request }, builder }: NewBuild): BuildRequest {
+  return builder ? { ...request, builder_id: builder.id } : request
+}
+
 /** What may be known of a lease token outside its worker. */
 export function hashLease(leaseToken: string): string {
   return createHash('sha256').update(leaseToken).digest('hex')
@@ -200,6 +212,8 @@ export function toBuild(row: any): BuildRow {
     provenance: row.provenance ?? undefined,
     tags: row.tags,
     builderInstance: row.builder_instance ?? undefined,
+    builderKey: row.builder_key ?? undefined,
+    builderPromotes: row.builder_promotes,
     attempt: row.attempt,
     leaseToken: row.lease_token ?? undefined,
     worker: row.worker ?? undefined,

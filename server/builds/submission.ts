@@ -1,6 +1,6 @@
 // What a form asks for becomes what is stored with the build; contradictions are refused here.
 import { may, type Principal } from '../auth/principal.ts'
-import { AppError, invalidRequest, notFound } from '../errors.ts'
+import { AppError, invalidRequest } from '../errors.ts'
 import { validate } from '../http/validation.ts'
 import type { SubmitFields } from './form.ts'
 import { parseImageName } from './image-name.ts'
@@ -35,7 +35,6 @@ function requireAllowed(fields: SubmitFields, principal: Principal): void {
   }
   if (fields.platform !== undefined) requireNative(fields.platform)
   if (fields.image_name !== undefined) parseImageName(fields.image_name, principal.tenant)
-  if (fields.builder_id !== undefined) throw notFound('builder')
 }
 
 function policyOf(fields: SubmitFields): BuildPolicy {

@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream'
 import { createId } from '@paralleldrive/cuid2'
 import type { Knex } from 'knex'
 import type { Principal } from '../auth/principal.ts'
+import type { BuilderApp, Builders } from '../builders/service.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError, DOCKERFILE_REQUIRED, invalidRequest, notFound } from '../errors.ts'
 import type { ReceiveForm } from '../http/route.ts'
@@ -38,6 +39,8 @@ export interface HostedCommit {
   /** Full name, when it was asked for by name. */
   ref?: string
   commit: string
+  /** The builder its settings give it. */
+  builder: string | undefined
   /** How the app builds. */
   defaults: BuildRequest
   /** Throws AppError `dockerfile_required`, `invalid_source` or `source_too_large`. */
@@ -49,6 +52,7 @@ export interface SubmissionsOptions {
   store: BuildStore
   queue: Queue
   objects: Objects
+  builders: Pick<Builders, 'named' | 'ofApp'>
   findCommit(principal: Principal, wanted: WantedCommit): Promise<HostedCommit>
   /** A folder on the disk that must have room. */
   diskPath: string
@@ -59,6 +63,7 @@ export interface SubmissionsOptions {
 /** A build that may be queued, and its source that is not in the store yet. */
 interface Prepared {
   build: NewBuild
+  app?: BuilderApp
   source: StagedObject
   /** Become the first lines of the build's log. */
   warnings: string[]
@@ -67,7 +72,8 @@ interface Prepared {
 export type Submissions = ReturnType<typeof createSubmissions>
 
 export function createSubmissions(options: SubmissionsOptions) {
-  const { db, store, queue, objects, findCommit, diskPath, freeBytesMin, limits } = options
+  const { db, store, queue, objects, builders, findCommit, diskPath, freeBytesMin, limits } =
+    options
 
   /** Returns the id of the queued build, or of the one this request made before. */
   async function submit(
@@ -107,7 +113,7 @@ export function createSubmissions(options: SubmissionsOptions) {
   ): Promise<Prepared> {
     if (upload) throw invalidRequest('give source or app: both say what to build')
     if (fields.source_hash !== undefined) throw invalidRequest('source_hash needs source')
-    const { appId, ref, commit, defaults, archive } = await findCommit(principal, fields)
+    const { appId, ref, commit, builder, defaults, archive } = await findCommit(principal, fields)
     const request = requestOf(fields, principal, defaults)
     await store.requireRoom(principal.tenant)
     const { source, warnings } = await archive(
@@ -126,11 +132,12 @@ export function createSubmissions(options: SubmissionsOptions) {
       sourceHash,
       sourceBytes,
     }
-    return { build, source, warnings }
+    const { tenant } = principal
+    return { build, app: { id: appId, name: fields.app, tenant, builder }, source, warnings }
   }
 
   async function enqueue(
-    { build, source, warnings }: Prepared,
+    { build, app, source, warnings }: Prepared,
     repeatable: RepeatableRequest | undefined,
   ): Promise<string> {
     try {
@@ -139,7 +146,8 @@ export function createSubmissions(options: SubmissionsOptions) {
         await lockQueue(trx, build.tenant)
         const before = repeatable && (await repeatedBuild(trx, repeatable))
         if (before) return before
-        const { id } = (await queue.enqueue(build, trx)).build
+        const builder = await builderOf(trx, build, app)
+        const { id } = (await queue.enqueue({ ...build, builder }, trx)).build
         const lines = warnings.map((text) => ({ type: 'log' as const, line: `warning: ${text}` }))
         if (lines.length > 0) await appendEvents(trx, id, lines)
         if (repeatable) await rememberBuild(trx, repeatable, id)
@@ -150,6 +158,13 @@ export function createSubmissions(options: SubmissionsOptions) {
     } finally {
       await source.discard()
     }
+  }
+
+  /** Only pushes change what an app's builds find; an upload changes the builder that it names. */
+  async function builderOf(trx: Knex.Transaction, { request, tenant }: NewBuild, app?: BuilderApp) {
+    const { builder_id: id } = request
+    if (id !== undefined) return builders.named(trx, { tenant, id, appId: app?.id })
+    return app && builders.ofApp(trx, app, { promotes: false })
   }
 
   return { submit }

@@ -11,10 +11,17 @@ import type { Parts } from '../setup/parts-types.ts'
 import { reachable } from '../setup/reachable.ts'
 import type { Core } from './core.ts'
 
-export async function startRunner(core: Core): Promise<Runner> {
+export interface StartedRunner {
+  runner: Runner
+  /** Of the builder image. */
+  builderDigest: string
+}
+
+export async function startRunner(core: Core): Promise<StartedRunner> {
   const { config, log } = core
   // The parts of the others are not got, and what is weaker than a VM is not even there to be chosen.
-  const made = config.runner === 'bubblewrap' ? await bubblewrap(core) : await qemu(core)
+  const builder = await builderOf(core)
+  const made = await (config.runner === 'bubblewrap' ? bubblewrap : qemu)(core, builder)
   core.releasers.add('runner', () => made.close())
   const swept = await made.sweep()
   if (swept.length > 0) log.warn({ pods: swept }, 'ended pods of a dead server')
@@ -27,12 +34,13 @@ export async function startRunner(core: Core): Promise<Runner> {
       'builds share the kernel of this machine: a weaker boundary than a VM, for code you trust; unset RUNNER for microVMs',
     )
   }
-  return runner
+  return { runner, builderDigest: builder.digest }
 }
 
-async function qemu(core: Core): Promise<Runner> {
+type Builder = Pick<Parts['builder'], 'disk' | 'digest'>
+
+async function qemu(core: Core, { disk, digest }: Builder): Promise<Runner> {
   const { parts, users, log } = core
-  const { disk, digest } = await builderOf(core)
   return createQemuRunner({
     ...foldersOf(core),
     log: log.child({ mod: 'qemu' }),
@@ -43,22 +51,19 @@ async function qemu(core: Core): Promise<Runner> {
   })
 }
 
-async function bubblewrap(core: Core): Promise<Runner> {
+async function bubblewrap(core: Core, builder: Builder): Promise<Runner> {
   const { parts, log } = core
   return createBubblewrapRunner({
     ...foldersOf(core),
     log: log.child({ mod: 'bubblewrap' }),
-    ...(await ensureBubblewrap(parts, await builderOf(core))),
+    ...(await ensureBubblewrap(parts, builder)),
   })
 }
 
 const foldersOf = ({ paths }: Core) => ({ runDir: paths.podRun, dataDir: paths.dataDir })
 
 /** The generic builder, or that of BUILDER_IMAGE. */
-async function builderOf({
-  config,
-  parts,
-}: Core): Promise<Pick<Parts['builder'], 'disk' | 'digest'>> {
+async function builderOf({ config, parts }: Core): Promise<Builder> {
   if (config.builderImage === undefined) return parts.builder
   const cache = createCache(parts.cacheDir)
   return builderDisk({ image: config.builderImage, cache, tools: parts })

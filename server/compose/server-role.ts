@@ -1,6 +1,7 @@
 // The server role: git, REST, registry proxy, hooks, reconciler, and the finishing of builds.
 import { createApps } from '../apps/service.ts'
 import { createAuthenticate } from '../auth/authenticate.ts'
+import { createBuilders } from '../builders/service.ts'
 import { createFinish, tagMessage } from '../builds/finish.ts'
 import { createBuilds } from '../builds/service.ts'
 import { toPublic } from '../builds/show.ts'
@@ -44,7 +45,12 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
   const apps = createApps({ db, repositories, log: log.child({ mod: 'apps' }) })
   const authenticate = createAuthenticate({ tokens: core.tokens })
   const builds = createBuilds({ db, store, queue, buildLog, registryName: core.registryName })
-  const intake = createIntake({ db, store, queue, objects, repositories, git })
+  const builders = createBuilders({
+    db,
+    log: log.child({ mod: 'builders' }),
+    forApps: config.runner !== 'bubblewrap',
+  })
+  const intake = createIntake({ db, store, queue, objects, builders, repositories, git })
   const live = createLivePushes()
 
   const hooks = createHookSocket({
@@ -99,11 +105,13 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
         log: log.child({ mod: 'secrets' }),
       }),
       builds,
+      builders,
       submissions: createSubmissions({
         db,
         store,
         queue,
         objects,
+        builders,
         findCommit: createFindCommit({ apps, repositories, git, objects }),
         diskPath: paths.dataDir,
       }),

@@ -1,5 +1,7 @@
 // The worker role: claims builds and runs them. It meets the server role only in Postgres and the objects.
 import { createServer } from 'node:http'
+import { createBuilderDisks } from '../builders/disks.ts'
+import { createBuilderTidy } from '../builders/tidy.ts'
 import { createBuildEgress } from '../egress/builds.ts'
 import { createPipeline } from '../pipeline/pipeline.ts'
 import { createWorker } from '../queue/worker.ts'
@@ -15,7 +17,15 @@ import { startRunner } from './runner.ts'
 
 export async function startWorkerRole(core: Core, { workerName }: { workerName: string }) {
   const { config, db, listener, log, objects } = core
-  const runner = await startRunner(core)
+  const { runner, builderDigest } = await startRunner(core)
+  const builderDisks = createBuilderDisks({
+    db,
+    log: log.child({ mod: 'builders' }),
+    root: core.paths.builders,
+    worker: workerName,
+    stamp: builderDigest,
+    mkfsExt4: core.parts.mkfsExt4,
+  })
 
   const openEgress = createBuildEgress({
     allowAddresses: config.egressAllowAddresses,
@@ -43,6 +53,7 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
     runner,
     tokens: core.tokens,
     secrets: secretsOf(core),
+    builderDisks,
     sourceFile: objects.path,
     manifestExists: core.registryClient.manifestExists,
     registryService: (socket) => guestRegistry.emit('connection', socket),
@@ -61,6 +72,14 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
   })
   await worker.start()
   core.releasers.add('worker', () => worker.stop())
+  const tidy = createBuilderTidy({
+    db,
+    listener,
+    log: log.child({ mod: 'builders' }),
+    disks: builderDisks,
+  })
+  tidy.start()
+  core.releasers.add('builders', () => tidy.stop())
 }
 
 /** What an app has been given itself comes before the operator's files. */

@@ -4,6 +4,7 @@ import { posix } from 'node:path'
 import { createId } from '@paralleldrive/cuid2'
 import type { Knex } from 'knex'
 import { type App, effectiveSettings } from '../apps/schema.ts'
+import type { Builders } from '../builders/service.ts'
 import type { BuildRequest } from '../builds/schema.ts'
 import type { BuildRow, BuildStore, NewBuild } from '../builds/store.ts'
 import type { Db } from '../db/pool.ts'
@@ -26,6 +27,7 @@ export interface IntakeOptions {
   store: BuildStore
   queue: Queue
   objects: Objects
+  builders: Pick<Builders, 'ofApp'>
   repositories: Repositories
   git: GitUser
   archiveLimits?: ArchiveLimits
@@ -47,7 +49,7 @@ export interface Queued {
 export type Intake = ReturnType<typeof createIntake>
 
 export function createIntake(options: IntakeOptions) {
-  const { db, store, queue, objects, repositories, git, archiveLimits } = options
+  const { db, store, queue, objects, builders, repositories, git, archiveLimits } = options
   const serial = createSerial()
 
   /** Records a ref that moved and is not built. */
@@ -145,6 +147,10 @@ export function createIntake(options: IntakeOptions) {
   ): Promise<string> {
     const { app, update, pusher } = moved
     const pushId = await insertPush(trx, moved)
+    const { id, name, tenant } = app
+    const { builder: wanted } = app.settings
+    const use = { id, name, tenant, builder: wanted }
+    const builder = await builders.ofApp(trx, use, { promotes: true })
     const added: NewBuild = {
       id: createId(),
       tenant: app.tenant,
@@ -155,6 +161,7 @@ export function createIntake(options: IntakeOptions) {
       commit: update.newSha,
       pusher,
       request,
+      builder,
       sourceKey: source.key,
       sourceHash: source.sha256,
       sourceBytes: source.bytes,

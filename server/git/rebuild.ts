@@ -38,6 +38,7 @@ export function createFindCommit(options: FindCommitOptions) {
     return {
       appId: app.id,
       commit,
+      builder: app.settings.builder,
       ...(ref === undefined ? {} : { ref }),
       defaults: requestOf(app, await commitFacts(git, repoPath, commit), false),
       archive: (dockerfile) =>

@@ -13,6 +13,12 @@ export const TAGS = [
     description:
       'What the builds of an app may read while they run. Values go in and never come out.',
   },
+  {
+    name: 'builders',
+    description:
+      'A builder is a persistent disk with the state of BuildKit: layers and cache mounts of earlier builds. ' +
+      'It has one build at a time. An app gets one of its own.',
+  },
   { name: 'reports', description: 'What happened, added up.' },
   { name: 'service', description: 'The server itself: health, metrics, this document.' },
   {

@@ -8,7 +8,7 @@ import type { ErrorCode } from '../errors.ts'
 
 export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete'
 export type Permission =
-  | `${'build' | 'app' | 'secret'}:${'read' | 'write' | 'delete' | 'admin'}`
+  | `${'build' | 'builder' | 'app' | 'secret'}:${'read' | 'write' | 'delete' | 'admin'}`
   | 'metrics:read'
 
 /** One possible answer, as documented. */

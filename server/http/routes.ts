@@ -1,6 +1,8 @@
 // The whole route table: every domain's rows and the document that describes them.
 import { appRoutes } from '../apps/routes.ts'
 import type { Apps } from '../apps/service.ts'
+import { builderRoutes } from '../builders/routes.ts'
+import type { Builders } from '../builders/service.ts'
 import { buildRoutes } from '../builds/routes.ts'
 import type { Builds } from '../builds/service.ts'
 import type { Submissions } from '../builds/submit.ts'
@@ -20,6 +22,7 @@ export interface RoutesOptions {
   apps: Apps
   secrets: Secrets
   builds: Builds
+  builders: Builders
   submissions: Submissions
   reports: Reports
   health: Health
@@ -35,6 +38,7 @@ export function createRoutes(options: RoutesOptions): Route[] {
     ...appRoutes(options),
     ...secretRoutes(options),
     ...buildRoutes(options),
+    ...builderRoutes(options),
     ...reportRoutes(options),
     ...metricsRoutes(options),
   ])

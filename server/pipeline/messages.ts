@@ -41,6 +41,7 @@ const Result = z.object({
   error: text(8192).optional(),
   failure_class: FailureClass.optional(),
   failed_step: FailedStep.optional(),
+  cache_trouble: text(8192).optional(),
   provenance: Provenance,
   duration_ms: z.number(),
   network_connections: z.int().min(0).optional(),

@@ -1,11 +1,13 @@
 // One claimed build's life on the worker: pod → conversation → digest verified → recorded under the lease.
-// The pod is always gone before the build's next status is written, so a status never lies about a VM.
+// The pod is gone before the build's next status is written, so a status never lies about a VM; only a guest
+// that puts its builder's disk in order outlives its result.
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { type BuildResult, EGRESS_PORT, REGISTRY_PORT, SECRETS_PORT } from '../../agent/protocol.ts'
 import type { Tokens } from '../auth/tokens.ts'
+import type { BuilderDisk, BuilderDisks } from '../builders/disks.ts'
 import { BuildRequest } from '../builds/schema.ts'
 import { shownConfig } from '../builds/shown-config.ts'
 import { hashLease } from '../builds/store.ts'
@@ -22,11 +24,20 @@ import type { SecretProvider } from '../secrets/provider.ts'
 import { createRedactor, type Redactor } from '../secrets/redact.ts'
 import type { Log } from '../telemetry/log.ts'
 import { type BuildSecrets, resolveSecrets } from './build-secrets.ts'
+import {
+  beginSaving,
+  cacheDiskOf,
+  mayBlameDisk,
+  type Saving,
+  saveBuilder,
+  takeDisk,
+} from './builder-disk.ts'
 import { converse } from './conversation.ts'
 import { BuildFailure } from './failure.ts'
 import { createLogWriter, type LogWriter } from './log-writer.ts'
 import { type Network, openNetwork } from './network.ts'
 import { type Outcome, redactOutcome, toFailure } from './outcome.ts'
+import { persist as persistWrite } from './persist.ts'
 import { podConfig, type Resources, resourcesOf } from './pod-config.ts'
 import { explainPodEnd } from './pod-end.ts'
 import { redactedWriter } from './redacted.ts'
@@ -34,7 +45,6 @@ import { createSecretsService } from './secrets-service.ts'
 import { startWatchdog, type Watchdog } from './watchdog.ts'
 
 const POD_EXIT_WAIT_MS = 2_000
-const WRITE_RETRY_MS = 1_000
 const CONSOLE_LINES_SHOWN = 20
 
 export interface PipelineOptions {
@@ -44,6 +54,7 @@ export interface PipelineOptions {
   runner: Runner
   tokens: Tokens
   secrets: SecretProvider
+  builderDisks: Pick<BuilderDisks, 'take'>
   /** Where a source archive lies on this host. */
   sourceFile(key: string): string
   manifestExists(repository: string, digest: string): Promise<boolean>
@@ -67,6 +78,10 @@ interface Run {
   redactor: Redactor
   watchdog: Watchdog
   network: Network
+  /** Of the builder it uses. */
+  disk?: BuilderDisk | undefined
+  saving?: Saving | undefined
+  isRecorded?: boolean
 }
 
 export function createPipeline(options: PipelineOptions) {
@@ -96,29 +111,36 @@ export function createPipeline(options: PipelineOptions) {
       const outcome = redactOutcome(await recordNetwork(current, ended), redactor)
       await persist(current, () => writer.close())
       await persist(current, () => conclude(current, outcome))
+      if (current.isRecorded) await saveBuilder(current.saving, { log, signal: drain })
     } finally {
       watchdog.close()
+      await current.saving?.pod.stop()
+      await current.disk?.release()
     }
   }
 
   async function attempt(current: Run): Promise<Outcome> {
+    const { build, writer } = current
+    const say = (line: string) => writer.write({ type: 'log', line })
     let pod: Pod | undefined
     try {
       const signal = current.watchdog.signal
+      current.disk = await takeDisk(build, { ...options, say })
       pod = await startPod(current, await takeSecrets(current), signal)
       const result = await talk(current, pod, signal)
       if (!result.success) return { kind: 'failure', failure: toFailure(result) }
-      await verify(current.build, result)
+      await verify(build, result)
+      current.saving = await beginSaving(current.disk, pod, { result, say })
       return { kind: 'result', result }
     } catch (error) {
       const reason = current.watchdog.reason
       if (reason !== undefined) return { kind: 'stopped', reason }
       if (error instanceof BuildFailure) return { kind: 'failure', failure: error }
-      log.error({ err: asError(error), buildId: current.build.id }, 'build broke on the host')
+      log.error({ err: asError(error), buildId: build.id }, 'build broke on the host')
       const message = `the build could not be run: ${asError(error).message}`
       return { kind: 'failure', failure: new BuildFailure('infra', message, { cause: error }) }
     } finally {
-      await pod?.stop()
+      if (!current.saving) await pod?.stop()
       current.network.close()
     }
   }
@@ -165,7 +187,11 @@ export function createPipeline(options: PipelineOptions) {
       ttlSeconds: Math.max(resources.timeoutSeconds, REGISTRY_TOKEN_TTL_MIN_SECONDS),
     })
     const publicName = options.registryName()
-    const config = podConfig(build, resources, { token, publicName, channelKey }, secrets)
+    const { disk } = current
+    const config = {
+      ...podConfig(build, resources, { token, publicName, channelKey }, secrets),
+      ...cacheDiskOf(disk),
+    }
     await persist(current, () => current.lease.recordConfig(shownConfig(config)))
     return options.runner.start(
       {
@@ -175,6 +201,7 @@ export function createPipeline(options: PipelineOptions) {
         diskBytes: BUILD_DISK_BYTES,
         networkMode: resources.networkMode,
         sourceFile: options.sourceFile(build.sourceKey),
+        cacheFile: disk?.file,
         config,
         services,
       },
@@ -246,11 +273,19 @@ export function createPipeline(options: PipelineOptions) {
         boundary: options.runner.boundary,
         network: current.network.summary(),
       })
-      if (!recorded) await lease.cancelled()
+      current.isRecorded = recorded
+      if (recorded) return
+      await current.saving?.pod.stop()
+      await lease.cancelled()
       return
     }
     if (outcome.kind === 'failure') {
       const { failureClass, message, beforeHello } = outcome.failure
+      if (await mayBlameDisk(current.disk, build, outcome.failure)) {
+        await lease.append([{ type: 'log', line: `${message}; once more without the builder` }])
+        await lease.requeue()
+        return
+      }
       if (beforeHello && build.attempt < BUILD_ATTEMPTS_MAX) {
         log.warn({ buildId: build.id, message }, 'a guest did not come up; once more')
         await lease.append([{ type: 'log', line: `${message}; once more in a new ${noun}` }])
@@ -278,19 +313,8 @@ export function createPipeline(options: PipelineOptions) {
     }
   }
 
-  /** Repeats a write while the database is away, as long as the lease may still be ours. */
-  async function persist(current: Run, write: () => Promise<void>): Promise<void> {
-    for (;;) {
-      try {
-        return await write()
-      } catch (error) {
-        const { buildId } = current.lease
-        log.warn({ err: asError(error).message, buildId }, 'build state not written; will retry')
-        if (current.watchdog.reason === 'lease_lost' || current.watchdog.reason === 'drain') return
-        await sleep(WRITE_RETRY_MS)
-      }
-    }
-  }
+  const persist = ({ build, watchdog }: Run, write: () => Promise<void>) =>
+    persistWrite({ buildId: build.id, watchdog, log }, write)
 
   return { run }
 }

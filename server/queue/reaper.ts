@@ -1,4 +1,5 @@
 // Takes back builds whose worker is gone: requeued while attempts are left, else failed with class `lost`.
+import { RELEASED } from '../builders/busy.ts'
 import { endColumns, transitionIn } from '../builds/transitions.ts'
 import type { Db } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
@@ -14,6 +15,7 @@ export interface ReapOptions {
 
 /** Returns the ids of the builds it took back. */
 export async function reap({ db, log, worker }: ReapOptions): Promise<string[]> {
+  if (worker !== undefined) await releaseBuilders(db, worker)
   const expired = await rows<{ id: string; attempt: number; cancel: boolean }>(
     db,
     `select id, attempt, cancel_requested_at is not null as cancel
@@ -30,6 +32,11 @@ export async function reap({ db, log, worker }: ReapOptions): Promise<string[]> 
   }
   if (taken.length > 0) log.warn({ builds: taken }, 'took back builds of a lost worker')
   return taken
+}
+
+/** Those that a dead process of this worker held, also while it saved them. */
+async function releaseBuilders(db: Db, worker: string): Promise<void> {
+  await db.raw(`update builders set ${RELEASED} where lease_worker = ?`, [worker])
 }
 
 async function takeBack(

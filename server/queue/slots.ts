@@ -1,4 +1,6 @@
 // Limits are rows: one `slots` row per build that may run at once, for the whole installation.
+
+import { RELEASED } from '../builders/busy.ts'
 import type { Db, Queryable } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
 
@@ -13,8 +15,17 @@ export async function setSlots(db: Db, count: number): Promise<void> {
   await db.raw('delete from slots where n > ? and build_id is null', [count])
 }
 
-/** Gives the slot of a build back and wakes the workers; a build whose lease somebody holds keeps it. */
+/**
+ * Gives the slot of a build back, and its builder unless that is being saved, and wakes the workers; a build
+ * whose lease somebody holds keeps them.
+ */
 export async function markComplete(db: Queryable, buildId: string): Promise<void> {
+  await db.raw(
+    `update builders set ${RELEASED}
+     where active_build_id = :buildId and saving_until is null
+       and not exists (select 1 from builds where id = :buildId and lease_token is not null)`,
+    { buildId },
+  )
   await rows(
     db,
     `with freed as (

@@ -61,6 +61,7 @@ export interface PodDisks {
   scratch: FileHandle
   source: FileHandle
   config: FileHandle
+  cache: FileHandle | undefined
 }
 
 /** Opens what the guest will see; on failure nothing stays open. */
@@ -85,8 +86,9 @@ export async function openPodDisks(
     await rm(scratchFile)
     const builder = await track(builderDisk, 'r')
     const source = await track(spec.sourceFile, 'r')
+    const cache = spec.cacheFile === undefined ? undefined : await track(spec.cacheFile, 'r+')
     await rm(paths.disks, { recursive: true })
-    return { builder, scratch, source, config }
+    return { builder, scratch, source, config, cache }
   } catch (error) {
     await Promise.all(opened.map((handle) => handle.close()))
     throw error
@@ -94,7 +96,8 @@ export async function openPodDisks(
 }
 
 export async function closePodDisks(disks: PodDisks): Promise<void> {
-  await Promise.all(Object.values(disks).map((handle: FileHandle) => handle.close()))
+  const handles: (FileHandle | undefined)[] = Object.values(disks)
+  await Promise.all(handles.map((handle) => handle?.close()))
 }
 
 export async function removePodFolders(paths: PodPaths): Promise<void> {

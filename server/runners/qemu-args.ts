@@ -73,12 +73,14 @@ export function machineArgs(
 function diskArgs({ fd, writable }: QemuDisk, index: number): string[][] {
   const set = index + 1
   const mode = `read-only=${writable ? 'off' : 'on'},auto-read-only=off`
-  // The disk dies with the pod, so a flush by the guest need not reach the host's disk.
+  // A disk dies with the pod, or is flushed by the host when it is kept, so a flush by the guest need not reach
+  // the host's disk. What the guest gives up is given back to the host.
   const file = `filename=/dev/fdset/${set},locking=off,cache.direct=off,cache.no-flush=on`
+  const discard = writable ? ',discard=unmap' : ''
   return [
     ['-add-fd', `fd=${fd},set=${set}`],
-    ['-blockdev', `driver=file,node-name=file${index},${mode},${file}`],
-    ['-blockdev', `driver=raw,node-name=disk${index},${mode},file=file${index}`],
+    ['-blockdev', `driver=file,node-name=file${index},${mode},${file}${discard}`],
+    ['-blockdev', `driver=raw,node-name=disk${index},${mode},file=file${index}${discard}`],
     ['-device', `virtio-blk-pci,drive=disk${index}`],
   ]
 }

@@ -123,7 +123,8 @@ async function startQemu(spec: PodSpec, options: QemuPodOptions, owned: Owned): 
   const { mkfsExt4 } = parts
   const disks = await openPodDisks(spec, { paths, builderDisk, mkfsExt4 })
   try {
-    const order = [disks.builder, disks.scratch, disks.source, disks.config]
+    const { builder, scratch, source, config, cache } = disks
+    const order = [builder, scratch, source, config, ...(cache ? [cache] : [])]
     const args = qemuArgs({
       accel,
       cpus: spec.cpus,
@@ -133,7 +134,7 @@ async function startQemu(spec: PodSpec, options: QemuPodOptions, owned: Owned): 
       vhostSocket: paths.vhostSocket,
       disks: order.map((disk, index) => ({
         fd: FIRST_INHERITED_FD + index,
-        writable: disk === disks.scratch,
+        writable: disk === scratch || disk === cache,
       })),
     })
     const inherit = order.map((disk) => disk.fd)

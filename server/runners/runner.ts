@@ -28,6 +28,8 @@ export interface PodSpec {
   networkMode: NetworkMode
   /** Uncompressed tar of the source on the host; given to the guest read-only, never extracted here. */
   sourceFile: string
+  /** Disk of a builder: a file on the host that the guest may write. Only machines take one. */
+  cacheFile?: string | undefined
   /** Becomes /config/build.json; holds a token, so it must not outlive the pod on disk. */
   config: BuildConfig
   /** Ports the guest may dial on the host, each with its handler; no other port exists. */

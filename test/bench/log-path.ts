@@ -62,6 +62,7 @@ async function wholePath(server: BusyServer, readers: number): Promise<number> {
     log: silent,
     runner: runnerOf(agent.dial),
     tokens: createTokens({ secret: 'x'.repeat(48) }),
+    builderDisks: { take: async () => undefined },
     secrets: noSecrets,
     sourceFile: () => '/dev/null',
     manifestExists: async () => false,

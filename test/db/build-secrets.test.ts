@@ -50,6 +50,7 @@ async function runBuild(t: TestContext, setting: Setting) {
     log: silent,
     runner,
     tokens: createTokens({ secret: 'x'.repeat(48) }),
+    builderDisks: { take: async () => undefined },
     secrets: setting.secrets ?? providerOf({ npm_token: TOKEN }),
     sourceFile: () => '/dev/null',
     manifestExists: async () => true,

@@ -40,6 +40,7 @@ async function givenPipeline(t: TestContext) {
     log: silent,
     runner: deadGuests,
     tokens: createTokens({ secret: 'x'.repeat(48) }),
+    builderDisks: { take: async () => undefined },
     secrets: noSecrets,
     sourceFile: () => '/dev/null',
     manifestExists: async () => false,

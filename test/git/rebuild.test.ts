@@ -37,7 +37,12 @@ async function givenPushed(t: TestContext) {
 
 test('a commit is built again by branch, tag, or hash, with the app’s settings below the fields', async (t) => {
   const { server, repo, first, second } = await givenPushed(t)
-  const settings = { build_args: { A: '1' }, target: 'final', policy: { cpus: 4, memory_mb: 1024 } }
+  const settings = {
+    build_args: { A: '1' },
+    target: 'final',
+    policy: { cpus: 4, memory_mb: 1024 },
+    builder: 'off',
+  }
   await server.db('apps').update({ settings: JSON.stringify(settings) })
   const [pushed] = (await server.builds()).filter(({ commit }) => commit === first)
 

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { type AppRepositories, type Apps, createApps } from '../../server/apps/service.ts'
+import { type Builders, createBuilders } from '../../server/builders/service.ts'
 import { type BuildLog, createBuildLog } from '../../server/builds/log.ts'
 import { createBuilds } from '../../server/builds/service.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
@@ -37,6 +38,7 @@ export interface TestApi extends TestHttp, TestDatabase {
   metrics: Metrics
   buildLog: BuildLog
   queue: Queue
+  builders: Builders
   repositories: FolderRepositories
   objects: Objects
   /** Everything below the object store's folder, half-written files included. */
@@ -49,6 +51,7 @@ export interface TestApiOptions {
   sseOptions?: SseOptions
   now?: () => number
   queuedMax?: number
+  buildersMax?: number
   uploadLimits?: UploadLimits
   freeBytesMin?: number
   findCommit?: SubmissionsOptions['findCommit']
@@ -81,11 +84,18 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
   const objectsRoot = await mkdtemp(join(tmpdir(), 'hm-objects-'))
   t.after(() => rm(objectsRoot, { recursive: true, force: true }))
   const objects = createLocalObjects({ root: objectsRoot })
+  const builders = createBuilders({
+    db,
+    log: silent,
+    forApps: true,
+    ...(options.buildersMax ? { perTenantMax: options.buildersMax } : {}),
+  })
   const submissions = createSubmissions({
     db,
     store,
     queue,
     objects,
+    builders,
     findCommit: options.findCommit ?? (() => Promise.reject(notFound('app'))),
     diskPath: objectsRoot,
     ...(options.freeBytesMin === undefined ? {} : { freeBytesMin: options.freeBytesMin }),
@@ -103,6 +113,7 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
         apps,
         secrets,
         builds,
+        builders,
         submissions,
         reports,
         health,
@@ -123,6 +134,7 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
     metrics,
     buildLog,
     queue,
+    builders,
     repositories,
     cipher,
     objects,

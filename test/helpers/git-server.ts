@@ -9,6 +9,7 @@ import type { App } from '../../server/apps/schema.ts'
 import { type Apps, createApps } from '../../server/apps/service.ts'
 import { createAuthenticate } from '../../server/auth/authenticate.ts'
 import { type ApiTokenRequest, createTokens } from '../../server/auth/tokens.ts'
+import { createBuilders } from '../../server/builders/service.ts'
 import { appendEvents, type NewEvent } from '../../server/builds/event-store.ts'
 import { createBuildLog } from '../../server/builds/log.ts'
 import type { BuildStatus } from '../../server/builds/schema.ts'
@@ -112,7 +113,17 @@ export async function givenGitServer(
   const buildLog = createBuildLog({ db, listener })
   const queue = createQueue({ db, store, buildLog })
   const apps = createApps({ db, repositories, log })
-  const intake = createIntake({ db, store, queue, objects, repositories, git, ...archiveLimits })
+  const builders = createBuilders({ db, log, forApps: true })
+  const intake = createIntake({
+    db,
+    store,
+    queue,
+    objects,
+    builders,
+    repositories,
+    git,
+    ...archiveLimits,
+  })
   const live = createLivePushes()
   const tokens = createTokens({ secret: 'a secret of the tests, long enough to be one' })
   let url = ''
@@ -146,6 +157,7 @@ export async function givenGitServer(
     store,
     queue,
     objects,
+    builders,
     findCommit,
     diskPath: root,
   })

@@ -24,6 +24,7 @@ export function givenPipeline(
     log: silent,
     runner: lineRunner(t, play, more.cuts ?? []),
     tokens: createTokens({ secret: 'x'.repeat(48) }),
+    builderDisks: { take: async () => undefined },
     secrets: noSecrets,
     sourceFile: () => '/dev/null',
     manifestExists: async () => true,

@@ -6,7 +6,7 @@ import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type AgentMessage, type EventMessage, PROTOCOL_VERSION } from '../../agent/protocol.ts'
-import type { PodSpec, Runner } from '../../server/runners/runner.ts'
+import type { Boundary, PodExit, PodSpec, Runner } from '../../server/runners/runner.ts'
 import { listenForGuest } from '../../server/runners/services.ts'
 
 export interface Guest {
@@ -22,12 +22,22 @@ export interface PlayedRunner extends Runner {
   readonly started: number
 }
 
+export interface PlayedOptions {
+  boundary?: Boundary
+  /** Resolves when the pod ends by itself. */
+  exited?: Promise<PodExit>
+}
+
 /** `console` is what the pod's serial console shows. */
-export function playedRunner(play: (guest: Guest) => Promise<void>, console = ''): PlayedRunner {
+export function playedRunner(
+  play: (guest: Guest) => Promise<void>,
+  console = '',
+  { boundary = 'machine', exited = new Promise(() => {}) }: PlayedOptions = {},
+): PlayedRunner {
   let started = 0
   return {
     name: 'played',
-    boundary: 'machine' as const,
+    boundary,
     releaseData: async () => ({}),
     get started() {
       return started
@@ -65,7 +75,7 @@ export function playedRunner(play: (guest: Guest) => Promise<void>, console = ''
           void play(guest).finally(() => socket.end())
           return host
         },
-        exited: new Promise(() => {}),
+        exited,
         console: () => console,
         async stop() {
           await services.close()

@@ -14,6 +14,7 @@ const routes = createRoutes({
   apps: none,
   secrets: none,
   builds: none,
+  builders: none,
   submissions: none,
   reports: none,
   health: none,

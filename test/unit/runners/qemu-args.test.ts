@@ -108,3 +108,12 @@ test('a program of a pod loses user, groups and capabilities and dies with the s
   const asCaller = unprivileged({ setpriv: '/s', user: null }, command)
   assert.deepEqual(asCaller.args, ['--no-new-privs', '--pdeathsig=KILL', '--', '/bin/vm', '-x'])
 })
+
+test('the disk of a builder is one more that the guest may write, and gives its free blocks back', () => {
+  const disks = [...MACHINE.disks, { fd: 7, writable: true }]
+  const blocks = valuesOf(qemuArgs({ ...MACHINE, disks }), '-blockdev')
+  const last = blocks.filter((block) => block.includes('node-name=disk4'))
+  assert.deepEqual(last, [
+    'driver=raw,node-name=disk4,read-only=off,auto-read-only=off,file=file4,discard=unmap',
+  ])
+})

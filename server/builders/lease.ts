@@ -1,0 +1,84 @@
+// What the build that has a builder may write about it. Every statement carries the build's lease token: a
+// builder that somebody else has by now, or that was pruned, changes nothing.
+import type { Db } from '../db/pool.ts'
+import { rows } from '../db/pool.ts'
+import { BUILDER_SAVE_DEADLINE_MS } from '../limits.ts'
+import { RELEASED } from './busy.ts'
+
+/** One state of a builder's disk; it never changes again. */
+export interface Generation {
+  name: string
+  /** Only there its file lies. */
+  worker: string
+  /** What made it: another BuildKit may not understand it. */
+  stamp: string
+}
+
+export interface HeldBuilder {
+  id: string
+  diskSizeGb: number
+  generation: Generation | undefined
+}
+
+export type BuilderLease = ReturnType<typeof createBuilderLease>
+
+export function createBuilderLease({ db, key, token }: { db: Db; key: string; token: string }) {
+  const held = { key, lease_token: token }
+
+  return {
+    async read(): Promise<HeldBuilder | undefined> {
+      const row = await db('builders').where(held).first()
+      if (!row) return undefined
+      const { generation: name, generation_worker: worker, generation_stamp: stamp } = row
+      return {
+        id: row.id,
+        diskSizeGb: row.disk_size_gb,
+        generation: name === null ? undefined : { name, worker, stamp },
+      }
+    },
+
+    /** The builder stays taken beyond the build's own lease, while its disk is being saved. */
+    async beginSave(): Promise<boolean> {
+      const until = db.raw(`clock_timestamp() + ? * interval '1 ms'`, [BUILDER_SAVE_DEADLINE_MS])
+      return (await db('builders').where(held).update({ saving_until: until })) > 0
+    },
+
+    /** Compare and swap: only on top of the generation it was cloned from. */
+    async promote(base: string | undefined, next: Generation): Promise<boolean> {
+      const promoted = await rows(
+        db,
+        `update builders
+         set generation = :name, generation_worker = :worker, generation_stamp = :stamp
+         where key = :key and lease_token = :token and status = 'ready'
+           and saving_until > clock_timestamp()
+           and generation is not distinct from :base
+         returning key`,
+        { ...next, key, token, base: base ?? null },
+      )
+      return promoted.length > 0
+    },
+
+    /** A generation that turned out to be bad. */
+    async drop(name: string): Promise<void> {
+      await db('builders')
+        .where({ ...held, generation: name })
+        .update({ generation: null, generation_worker: null, generation_stamp: null })
+      await db.raw(`select pg_notify('hypeman_builders', '')`)
+    },
+
+    /** Others may have it, and the workers hear of it. */
+    async release(): Promise<void> {
+      await rows(
+        db,
+        `with freed as (
+           update builders set ${RELEASED}
+           where key = :key and lease_token = :token
+             and not exists (select 1 from builds where lease_token = :token)
+           returning key
+         )
+         select pg_notify('hypeman_queue', '') from freed`,
+        { key, token },
+      )
+    },
+  }
+}

@@ -1,0 +1,96 @@
+// /builders: parse, call the service, shape the reply.
+import { z } from 'zod'
+import { json, route } from '../http/route.ts'
+import { BUILD_TAGS_MAX } from '../limits.ts'
+import { BuilderId, CreateBuilder, toWire, WireBuilder } from './schema.ts'
+import type { Builders } from './service.ts'
+
+const common = { tag: 'builders', resource: 'builder' }
+const params = z.object({ id: BuilderId })
+
+const ListQuery = z.strictObject({
+  tags: z
+    .record(z.string().min(1).max(128), z.string().max(256))
+    .refine((tags) => Object.keys(tags).length <= BUILD_TAGS_MAX, {
+      error: `at most ${BUILD_TAGS_MAX} tags`,
+    })
+    .optional()
+    .meta({
+      description: 'Builders that have all of them: `?tags[team]=web`.',
+      param: { style: 'deepObject', explode: true },
+    }),
+})
+
+export function builderRoutes({ builders }: { builders: Builders }) {
+  return [
+    route({
+      ...common,
+      id: 'createBuilder',
+      method: 'post',
+      path: '/builders',
+      summary: 'Make a builder',
+      permission: 'builder:write',
+      body: CreateBuilder,
+      replies: { 201: json('The new builder', WireBuilder) },
+      errors: ['already_exists', 'conflict'],
+      async handle({ principal, body }) {
+        return { status: 201, json: toWire(await builders.create(principal, body)) }
+      },
+    }),
+    route({
+      ...common,
+      id: 'listBuilders',
+      method: 'get',
+      path: '/builders',
+      summary: "The tenant's builders, oldest first",
+      permission: 'builder:read',
+      query: ListQuery,
+      replies: { 200: json('The builders', z.array(WireBuilder)) },
+      async handle({ principal, query }) {
+        return { status: 200, json: (await builders.list(principal, query.tags)).map(toWire) }
+      },
+    }),
+    route({
+      ...common,
+      id: 'getBuilder',
+      method: 'get',
+      path: '/builders/{id}',
+      summary: 'One builder',
+      permission: 'builder:read',
+      params,
+      replies: { 200: json('The builder', WireBuilder) },
+      async handle({ principal, params: { id } }) {
+        return { status: 200, json: toWire(await builders.get(principal, id)) }
+      },
+    }),
+    route({
+      ...common,
+      id: 'deleteBuilder',
+      method: 'delete',
+      path: '/builders/{id}',
+      summary: 'Remove a builder and its disk',
+      permission: 'builder:delete',
+      params,
+      replies: { 204: { description: 'Gone' } },
+      errors: ['conflict'],
+      async handle({ principal, params: { id } }) {
+        await builders.remove(principal, id)
+        return { status: 204, empty: true }
+      },
+    }),
+    route({
+      ...common,
+      id: 'pruneBuilder',
+      method: 'post',
+      path: '/builders/{id}/prune',
+      summary: "Empty a builder's disk",
+      permission: 'builder:write',
+      params,
+      replies: { 202: json('The builder, `pruning` and soon `ready`', WireBuilder) },
+      errors: ['conflict'],
+      async handle({ principal, params: { id } }) {
+        return { status: 202, json: toWire(await builders.prune(principal, id)) }
+      },
+    }),
+  ]
+}

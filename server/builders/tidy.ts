@@ -1,0 +1,79 @@
+// Keeps the disks of builders tidy on a worker: what was pruned or removed goes, and what nobody uses.
+import type { Listener } from '../db/listen.ts'
+import type { Db } from '../db/pool.ts'
+import { rows } from '../db/pool.ts'
+import { asError } from '../errors.ts'
+import { BUILDER_IDLE_DAYS, BUILDERS_TIDY_INTERVAL_MS } from '../limits.ts'
+import type { Log } from '../telemetry/log.ts'
+import { BUSY } from './busy.ts'
+import type { BuilderDisks } from './disks.ts'
+
+export interface TidyOptions {
+  db: Db
+  listener: Listener
+  log: Log
+  disks: Pick<BuilderDisks, 'sweep'>
+}
+
+export function createBuilderTidy({ db, listener, log, disks }: TidyOptions) {
+  let round: Promise<void> | undefined
+  let again = false
+  let timer: NodeJS.Timeout | undefined
+  let isStopped = false
+  let off = () => {}
+
+  async function tidy(): Promise<void> {
+    const idle = await rows<{ id: string }>(
+      db,
+      `update builders
+       set generation = null, generation_worker = null, generation_stamp = null
+       where generation is not null and not ${BUSY}
+         and coalesce(last_used_at, created_at) < clock_timestamp() - ? * interval '1 day'
+       returning id`,
+      [BUILDER_IDLE_DAYS],
+    )
+    // Read before the sweep: one that is pruned during it waits for the next.
+    const pruned = await db('builders').where({ status: 'pruning' }).select('key')
+    const removed = await disks.sweep()
+    if (removed.length + idle.length > 0) log.info({ removed, idle }, 'disks of builders removed')
+    if (pruned.length === 0) return
+    const keys = pruned.map(({ key }) => key)
+    await db('builders')
+      .whereIn('key', keys)
+      .where({ status: 'pruning' })
+      .update({ status: 'ready' })
+    await db.raw(`select pg_notify('hypeman_queue', '')`)
+  }
+
+  function poke(): void {
+    if (isStopped) return
+    if (round) {
+      again = true
+      return
+    }
+    again = false
+    round = tidy()
+      .catch((error) =>
+        log.error({ err: asError(error).message }, 'builders not tidied; will retry'),
+      )
+      .finally(() => {
+        round = undefined
+        clearTimeout(timer)
+        if (again) poke()
+        else if (!isStopped) timer = setTimeout(poke, BUILDERS_TIDY_INTERVAL_MS)
+      })
+  }
+
+  return {
+    start(): void {
+      off = listener.on('hypeman_builders', poke)
+      poke()
+    },
+    async stop(): Promise<void> {
+      isStopped = true
+      off()
+      clearTimeout(timer)
+      await round
+    },
+  }
+}

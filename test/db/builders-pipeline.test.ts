@@ -1,0 +1,189 @@
+// What the pipeline does with the disk of a builder: a played guest, real rows and real files.
+import assert from 'node:assert/strict'
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { type BuildResult, CACHE_DISK_CLEAN_NOTE } from '../../agent/protocol.ts'
+import { createTokens } from '../../server/auth/tokens.ts'
+import { createBuilderDisks } from '../../server/builders/disks.ts'
+import { createBuilderStore } from '../../server/builders/store.ts'
+import { readEvents } from '../../server/builds/event-store.ts'
+import { createBuildStore } from '../../server/builds/store.ts'
+import { createPipeline } from '../../server/pipeline/pipeline.ts'
+import { claimNext } from '../../server/queue/claim.ts'
+import { setSlots } from '../../server/queue/slots.ts'
+import type { PodExit } from '../../server/runners/runner.ts'
+import { noSecrets } from '../../server/secrets/provider.ts'
+import { givenBuild } from '../helpers/builds.ts'
+import { givenDatabase, silent } from '../helpers/database.ts'
+import { DIGEST } from '../helpers/fake-worker.ts'
+import { testParts } from '../helpers/parts.ts'
+import { type Guest, type PlayedOptions, playedRunner } from '../helpers/played-guest.ts'
+
+const GOOD: BuildResult = {
+  success: true,
+  image_digest: DIGEST,
+  provenance: { source_hash: '', buildkit_version: 'v0.33.1', timestamp: '' },
+  duration_ms: 1,
+}
+const WELL: PodExit = { code: 0, signal: null, stopped: false }
+
+interface Setting extends PlayedOptions {
+  result?: Partial<BuildResult>
+  console?: string
+  promotes?: boolean
+}
+
+async function given(t: TestContext) {
+  const { db, listener } = await givenDatabase(t)
+  await setSlots(db, 2)
+  const root = await mkdtemp(join(tmpdir(), 'hm-builders-'))
+  t.after(() => rm(root, { recursive: true, force: true }))
+  const { mkfsExt4 } = await testParts()
+  const builderDisks = createBuilderDisks({
+    db,
+    log: silent,
+    root,
+    worker: 'w',
+    stamp: 'image',
+    mkfsExt4,
+  })
+  const store = createBuilderStore({ db })
+  const { key } = (await store.insert(db, { tenant: 'acme', id: 'ci', diskSizeGb: 1 }))!
+  const specs: Guest['spec'][] = []
+
+  /** Claims the next build and runs it in a guest that answers with this. */
+  async function run({ result = {}, console = CACHE_DISK_CLEAN_NOTE, ...options }: Setting = {}) {
+    const runner = playedRunner(
+      async ({ spec, say }) => {
+        specs.push(spec)
+        if (spec.cacheFile !== undefined) assert.ok(await stat(spec.cacheFile))
+        say({ type: 'result', result: { ...GOOD, ...result } })
+      },
+      console,
+      { exited: Promise.resolve(WELL), ...options },
+    )
+    const pipeline = createPipeline({
+      db,
+      listener,
+      log: silent,
+      runner,
+      tokens: createTokens({ secret: 'x'.repeat(48) }),
+      secrets: noSecrets,
+      builderDisks,
+      sourceFile: () => '/dev/null',
+      manifestExists: async () => true,
+      registryService: () => {},
+      openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),
+      registryName: () => 'localhost:1',
+      buildTimeoutSeconds: 60,
+    })
+    const build = (await claimNext(db, 'w'))!
+    await pipeline.run(build, new AbortController().signal)
+    return build.id
+  }
+
+  const queued = (promotes = true) => givenBuild(db, { builder: { key, id: 'ci', promotes } })
+  const generation = async () => (await db('builders').where({ key }).first()).generation
+  const files = () => readdir(join(root, key)).catch(() => [])
+  const build = async (id: string) => (await createBuildStore({ db }).get(id))!
+  const lines = async (id: string) =>
+    (await readEvents(db, id, 0, 100)).flatMap((event) =>
+      event.type === 'log' ? [event.line] : [],
+    )
+  return { db, run, queued, generation, files, build, lines, specs }
+}
+
+test('a good build saves its builder after its result, and says what it found', async (t) => {
+  const { run, queued, generation, lines, specs, db } = await given(t)
+  const { id } = await queued()
+  await run()
+  assert.equal(await generation(), `${id}-1`)
+  assert.ok((await lines(id)).includes('Builder ci is empty'))
+  assert.equal(specs[0]?.config.cache_disk?.save, true)
+  const next = await queued()
+  await run()
+  assert.ok((await lines(next.id)).includes('Builder ci has the state of earlier builds'))
+  assert.equal((await db('builders').first()).lease_token, null)
+})
+
+test('the image is recorded before the builder is saved: nothing waits for its disk', async (t) => {
+  const { run, queued, generation, build, db } = await given(t)
+  const { id } = await queued()
+  let end: (exit: PodExit) => void = () => {}
+  const exited = new Promise<PodExit>((resolve) => {
+    end = resolve
+  })
+  const running = run({ exited })
+  while ((await build(id)).resultAt === undefined) await null
+  assert.equal((await db('slots').whereNotNull('build_id')).length, 0)
+  assert.equal(await generation(), null)
+  end(WELL)
+  await running
+  assert.equal(await generation(), `${id}-1`)
+})
+
+test('a disk that was not left in good order is no generation', async (t) => {
+  const { run, queued, generation, files, build } = await given(t)
+  for (const setting of [
+    { console: 'agent: buildkitd had to be killed' },
+    { exited: Promise.resolve({ code: null, signal: 'SIGKILL', stopped: false }) },
+    { result: { success: false, error: 'no', failure_class: 'build' as const } },
+  ]) {
+    const { id } = await queued()
+    await run(setting)
+    assert.notEqual((await build(id)).status, 'queued')
+    assert.equal(await generation(), null)
+    assert.deepEqual(await files(), [])
+  }
+})
+
+test('a build that may not change its builder gets the state and leaves none', async (t) => {
+  const { run, queued, generation, files, specs } = await given(t)
+  const { id } = await queued()
+  await run()
+  await queued(false)
+  await run()
+  assert.equal(specs[1]?.config.cache_disk?.save, false)
+  assert.equal(await generation(), `${id}-1`)
+  assert.deepEqual(await files(), [`${id}-1.img`])
+})
+
+test('a build that breaks on its builder is tried once more without it, and its state is dropped', async (t) => {
+  const { run, queued, generation, build, specs, lines } = await given(t)
+  await queued()
+  await run()
+  for (const failure_class of ['infra', 'disk'] as const) {
+    const { id } = await queued()
+    await run({ result: { success: false, failure_class, error: 'no space left' } })
+    assert.equal((await build(id)).status, 'queued')
+    assert.equal(await generation(), null)
+    assert.equal(await run(), id)
+    assert.equal(specs.at(-1)?.cacheFile, undefined)
+    assert.equal((await build(id)).imageDigest, DIGEST)
+    assert.ok((await lines(id)).includes('no space left; once more without the builder'))
+  }
+})
+
+test('a disk that the guest could not use starts anew', async (t) => {
+  const { run, queued, generation, lines, files } = await given(t)
+  await queued()
+  await run()
+  const { id } = await queued()
+  await run({ result: { cache_trouble: 'it cannot be mounted' } })
+  assert.equal(await generation(), null)
+  assert.deepEqual(
+    (await lines(id)).filter((line) => /starts anew/.test(line)),
+    ['The disk of the builder was not used, and starts anew: it cannot be mounted'],
+  )
+  assert.equal((await files()).length, 1) // the old one, until the next sweep
+})
+
+test('a sandbox on the host’s kernel gets no disk that a guest has written, and the log says so', async (t) => {
+  const { run, queued, specs, lines } = await given(t)
+  const { id } = await queued()
+  await run({ boundary: 'shared kernel' })
+  assert.equal(specs[0]?.cacheFile, undefined)
+  assert.ok((await lines(id)).some((line) => /its disk needs a VM/.test(line)))
+})
