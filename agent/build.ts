@@ -12,6 +12,7 @@ import {
   writeCredentials,
 } from './buildctl.ts'
 import { type Buildkitd, buildkitVersion, startBuildkitd } from './buildkitd.ts'
+import { exportCache } from './cache-export.ts'
 import type { Channel } from './channel.ts'
 import { note } from './clock.ts'
 import { explainFailure, type Failure } from './failure.ts'
@@ -40,6 +41,8 @@ type PreparedPaths = Omit<BuildctlPaths, 'secretsFolder'>
 
 export interface BuildRun {
   result: BuildResult
+  /** Only of a build that succeeded and has a cache to export; whether it was. */
+  exportCache?: () => Promise<boolean>
   /** Ends the daemon. After the result, because nobody needs to wait for it. */
   stop(): Promise<void>
 }
@@ -69,8 +72,9 @@ export async function runBuild(options: BuildOptions): Promise<BuildRun> {
   })
   const progress = createProgress(emit)
   let outcome: Outcome
+  let paths: PreparedPaths | undefined
   try {
-    const paths = await prepare(options, daemon, emit)
+    paths = await prepare(options, daemon, emit)
     emit({ type: 'status', status: 'building' })
     const args = buildctlArgs(config, { ...paths, secretsFolder })
     const buildctl = startBuildctl(args, `${runFolder}/docker`)
@@ -99,8 +103,22 @@ export async function runBuild(options: BuildOptions): Promise<BuildRun> {
       completedAt: new Date(),
     }),
     duration_ms: Math.round(performance.now() - started),
+    ...cacheUse(config, progress),
   })
-  return { result, stop: daemon.stop }
+  const run: BuildRun = { result, stop: daemon.stop }
+  if (result.success && config.cache_export !== undefined && paths) {
+    const dockerConfig = `${runFolder}/docker`
+    const log = (line: string) => emit({ type: 'log', log: line })
+    const given = { config, paths, dockerConfig, log, signal }
+    run.exportCache = () => exportCache(given)
+  }
+  return run
+}
+
+function cacheUse(config: BuildConfig, { cacheImports }: Progress): Pick<BuildResult, 'cache'> {
+  if (config.cache_imports === undefined && config.cache_export === undefined) return {}
+  const found = [...cacheImports.values()].filter((each) => each.found)
+  return { cache: { imported: found.map(({ repository }) => repository) } }
 }
 
 /** Nothing was started yet. */
@@ -247,7 +265,7 @@ function cancelled(signal: AbortSignal): Failure {
 
 function resultOf(
   { digest, failure }: Outcome,
-  common: Pick<BuildResult, 'provenance' | 'duration_ms'>,
+  common: Pick<BuildResult, 'provenance' | 'duration_ms' | 'cache'>,
 ): BuildResult {
   if (failure) return { success: false, ...failure, ...common }
   return { success: true, ...(digest ? { image_digest: digest } : {}), ...common }
