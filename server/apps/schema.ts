@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import { TenantName } from '../auth/tenant.ts'
 import {
+  Attestations,
   BuildArgs,
   BuildPolicy,
   BuildRequest,
@@ -43,7 +44,10 @@ const settings = {
     .meta({ description: 'Stage to build; default the last.' }),
   build_args: BuildArgs,
   policy: BuildPolicy,
-  cache_scope: CacheScope,
+  cache_scope: CacheScope.meta({
+    description: "Cache its builds share within the tenant; default one of the app's own.",
+  }),
+  attestations: Attestations,
   secrets: SecretRefs.meta({ description: 'Secrets that its builds get; none by default.' }),
 }
 
@@ -63,6 +67,7 @@ export const UpdateApp = z
     build_args: settings.build_args.nullable(),
     policy: settings.policy.nullable(),
     cache_scope: settings.cache_scope.nullable(),
+    attestations: settings.attestations.nullable(),
     secrets: settings.secrets.nullable(),
   })
   .partial()
@@ -95,6 +100,7 @@ export interface AppSettings {
   buildArgs?: Readonly<Record<string, string>> | undefined
   policy?: BuildPolicy | undefined
   cacheScope?: string | undefined
+  attestations?: Attestations | undefined
   secrets?: readonly SecretRef[] | undefined
 }
 
@@ -122,6 +128,7 @@ export function fromWire(wire: WireSettings): AppSettings {
     buildArgs: wire.build_args,
     policy: wire.policy,
     cacheScope: wire.cache_scope,
+    attestations: wire.attestations,
     secrets: wire.secrets,
   })
 }
@@ -134,6 +141,7 @@ export function toWire(app: AppSettings): WireSettings {
     build_args: app.buildArgs && { ...app.buildArgs },
     policy: app.policy,
     cache_scope: app.cacheScope,
+    attestations: app.attestations,
     secrets: app.secrets && [...app.secrets],
   })
 }

@@ -64,7 +64,7 @@ async function wholePath(server: BusyServer, readers: number): Promise<number> {
     tokens: createTokens({ secret: 'x'.repeat(48) }),
     secrets: noSecrets,
     sourceFile: () => '/dev/null',
-    manifestExists: async () => false,
+    findImage: async () => undefined,
     registryService: () => {},
     openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),
     registryName: () => 'localhost:1',

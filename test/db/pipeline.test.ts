@@ -42,7 +42,7 @@ async function givenPipeline(t: TestContext) {
     tokens: createTokens({ secret: 'x'.repeat(48) }),
     secrets: noSecrets,
     sourceFile: () => '/dev/null',
-    manifestExists: async () => false,
+    findImage: async () => undefined,
     registryService: () => {},
     openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),
     registryName: () => 'localhost:1',

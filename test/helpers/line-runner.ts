@@ -26,7 +26,7 @@ export function givenPipeline(
     tokens: createTokens({ secret: 'x'.repeat(48) }),
     secrets: noSecrets,
     sourceFile: () => '/dev/null',
-    manifestExists: async () => true,
+    findImage: async (_, digest) => ({ digest }),
     registryService: () => {},
     openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),
     registryName: () => 'registry.example',
