@@ -13,6 +13,7 @@ import {
 } from './buildctl.ts'
 import { type Buildkitd, buildkitVersion } from './buildkitd.ts'
 import { openCacheDisk, startBuildkitdOn } from './cache-disk.ts'
+import { exportCache } from './cache-export.ts'
 import type { Channel } from './channel.ts'
 import { note } from './clock.ts'
 import { explainFailure, type Failure } from './failure.ts'
@@ -41,6 +42,8 @@ type PreparedPaths = Omit<BuildctlPaths, 'secretsFolder'>
 
 export interface BuildRun {
   result: BuildResult
+  /** Only of a build that succeeded and has a cache to export; whether it was. */
+  exportCache?: () => Promise<boolean>
   /** Ends the daemon, and saves the builder's disk. After the result, because nobody needs to wait for it. */
   stop(): Promise<unknown>
 }
@@ -71,8 +74,9 @@ export async function runBuild(options: BuildOptions): Promise<BuildRun> {
   })
   const progress = createProgress(emit)
   let outcome: Outcome
+  let paths: PreparedPaths | undefined
   try {
-    const paths = await prepare(options, daemon, emit)
+    paths = await prepare(options, daemon, emit)
     emit({ type: 'status', status: 'building' })
     const args = buildctlArgs(config, { ...paths, secretsFolder })
     const buildctl = startBuildctl(args, `${runFolder}/docker`)
@@ -103,9 +107,26 @@ export async function runBuild(options: BuildOptions): Promise<BuildRun> {
       completedAt: new Date(),
     }),
     duration_ms: Math.round(performance.now() - started),
+    ...cacheUse(config, progress),
   })
   const saves = result.success && config.cache_disk?.save
-  return { result, stop: () => (saves && disk ? disk.save(daemon) : daemon.stop()) }
+  const run: BuildRun = {
+    result,
+    stop: () => (saves && disk ? disk.save(daemon) : daemon.stop()),
+  }
+  if (result.success && config.cache_export !== undefined && paths) {
+    const dockerConfig = `${runFolder}/docker`
+    const log = (line: string) => emit({ type: 'log', log: line })
+    const given = { config, paths, dockerConfig, log, signal }
+    run.exportCache = () => exportCache(given)
+  }
+  return run
+}
+
+function cacheUse(config: BuildConfig, { cacheImports }: Progress): Pick<BuildResult, 'cache'> {
+  if (config.cache_imports === undefined && config.cache_export === undefined) return {}
+  const found = [...cacheImports.values()].filter((each) => each.found)
+  return { cache: { imported: found.map(({ repository }) => repository) } }
 }
 
 /** Nothing was started yet. */
@@ -258,7 +279,7 @@ function cancelled(signal: AbortSignal): Failure {
 
 function resultOf(
   { digest, failure }: Outcome,
-  common: Pick<BuildResult, 'provenance' | 'duration_ms' | 'cache_trouble'>,
+  common: Pick<BuildResult, 'provenance' | 'duration_ms' | 'cache' | 'cache_trouble'>,
 ): BuildResult {
   if (failure) return { success: false, ...failure, ...common }
   return { success: true, ...(digest ? { image_digest: digest } : {}), ...common }

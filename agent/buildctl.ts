@@ -4,9 +4,13 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { posix } from 'node:path'
 import { createInterface } from 'node:readline'
+import { exportCacheArg, importCacheArgs } from './cache.ts'
 import { BASE_ENV, exited, stopChild } from './children.ts'
 import type { BuildConfig } from './protocol.ts'
 import { proxyEnv } from './proxy.ts'
+
+/** Of our own registry: builds without network can use it too, and nobody else decides what runs. */
+const SBOM_GENERATOR = 'library/buildkit-syft-scanner:stable-1'
 
 export interface BuildctlPaths {
   socket: string
@@ -19,7 +23,30 @@ export interface BuildctlPaths {
   sourcePolicyFile?: string
 }
 
+/** Builds the image and pushes it. */
 export function buildctlArgs(config: BuildConfig, paths: BuildctlPaths): string[] {
+  return [
+    ...solveArgs(config, paths),
+    '--metadata-file',
+    paths.metadataFile,
+    '--output',
+    outputOf(config),
+    ...secretsOf(config, paths.secretsFolder).flatMap((secret) => ['--secret', secret]),
+    ...(config.no_cache ? ['--no-cache'] : []),
+    ...attestationsOf(config).flatMap(([name, value]) => ['--opt', `attest:${name}=${value}`]),
+  ]
+}
+
+/** The same build once more, of which nothing is left to do but to export its cache. */
+export function cacheExportArgs(
+  config: BuildConfig,
+  paths: Omit<BuildctlPaths, 'secretsFolder'>,
+): string[] {
+  const reference = `${config.registry_url}/${config.cache_export}`
+  return [...solveArgs(config, paths), '--export-cache', exportCacheArg(reference)]
+}
+
+function solveArgs(config: BuildConfig, paths: Omit<BuildctlPaths, 'secretsFolder'>): string[] {
   const dockerfile = config.dockerfile_path ?? 'Dockerfile'
   const folder = paths.dockerfileFolder ?? posix.join(config.source_path, posix.dirname(dockerfile))
   const filename = paths.dockerfileFolder ? 'Dockerfile' : posix.basename(dockerfile)
@@ -33,12 +60,7 @@ export function buildctlArgs(config: BuildConfig, paths: BuildctlPaths): string[
     `context=${config.source_path}`,
     '--local',
     `dockerfile=${folder}`,
-    '--metadata-file',
-    paths.metadataFile,
-    '--output',
-    outputOf(config),
-    ...secretsOf(config, paths.secretsFolder).flatMap((secret) => ['--secret', secret]),
-    ...(config.no_cache ? ['--no-cache'] : []),
+    ...importCacheArgs(config).flatMap((cache) => ['--import-cache', cache]),
     ...(paths.sourcePolicyFile ? ['--source-policy-file', paths.sourcePolicyFile] : []),
     ...optionsOf(config, filename).flatMap(([name, value]) => ['--opt', `${name}=${value}`]),
   ]
@@ -49,7 +71,19 @@ function outputOf(config: BuildConfig): string {
   const image = `type=image,name=${name},push=true,push-by-digest=true,oci-mediatypes=true`
   // Half the time of the default level for 6 % more bytes (90 MB of programs: 1.5 s and 2.9 s). Not zstd:
   // older tools can't unpack it.
-  return `${image},compression=gzip,compression-level=3`
+  const compressed = `${image},compression=gzip,compression-level=3`
+  // Files that steps made get the commit's time as well: the same commit gives the same digest.
+  return config.source_date_epoch === undefined
+    ? compressed
+    : `${compressed},rewrite-timestamp=true`
+}
+
+function attestationsOf({ registry_url: registry, attestations = {} }: BuildConfig) {
+  const { provenance = 'off', sbom = false } = attestations
+  const wanted: [string, string][] = []
+  if (provenance !== 'off') wanted.push(['provenance', `mode=${provenance},version=v1`])
+  if (sbom) wanted.push(['sbom', `generator=${registry}/${SBOM_GENERATOR}`])
+  return wanted
 }
 
 /** CSV; ids were checked by config.ts. */

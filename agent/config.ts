@@ -58,6 +58,10 @@ export function parseConfig(text: string): BuildConfig {
   check.optional('registry_token', 'string', /^[\x21-\x7e]+$/)
   check.optional('no_cache', 'boolean')
   check.optional('source_date_epoch', 'number')
+  check.list('cache_imports', isRepository)
+  check.optional('cache_export', 'string', REPOSITORY)
+  check.optional('cache_export_seconds', 'number')
+  checkAttestations(value.attestations, check.fail)
   check.list('secrets', isGivenSecret)
   if (value.secrets !== undefined) check.matches('secrets_nonce', /^[\x21-\x7e]{32,128}$/)
   check.strings('build_args', (name) => NAME.test(name) && !name.startsWith('BUILDKIT_'))
@@ -74,6 +78,19 @@ function isCacheDisk(entry: unknown): boolean {
   if (typeof entry !== 'object' || entry === null) return false
   const { max_used_mb: used, keep_hours: keep, save } = entry as Record<string, unknown>
   return Number.isInteger(used) && Number.isInteger(keep) && typeof save === 'boolean'
+}
+
+function isRepository(entry: unknown): boolean {
+  return typeof entry === 'string' && REPOSITORY.test(entry)
+}
+
+function checkAttestations(value: unknown, fail: (field: string) => never): void {
+  if (value === undefined) return
+  const { provenance, sbom } = Object(value) as Record<string, unknown>
+  if (provenance !== undefined && !/^(?:min|max|off)$/.test(String(provenance))) {
+    fail('attestations.provenance')
+  }
+  if (sbom !== undefined && typeof sbom !== 'boolean') fail('attestations.sbom')
 }
 
 /** Ids become file names and part of `--secret`, which is CSV. */

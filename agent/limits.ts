@@ -20,6 +20,8 @@ export const BUILDKITD_POLL_MS = 25
 export const BUILDKITD_LOG_LINES_MAX = 100
 /** At once, through the way out. */
 export const EGRESS_DOOR_CONNECTIONS_MAX = 128
+/** When the host says nothing else. */
+export const CACHE_EXPORT_DEADLINE_MS = 120_000
 export const CHILD_STOP_GRACE_MS = 3_000
 /** The state of a builder is worth more patience. */
 export const BUILDKITD_SAVE_GRACE_MS = 20_000

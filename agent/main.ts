@@ -47,8 +47,10 @@ async function main(): Promise<void> {
   void channel.closed.then(() => stop.abort(new Error('the host hung up')))
   const heartbeat = setInterval(channel.heartbeat, HEARTBEAT_MS)
   try {
-    if (config instanceof Error) await report(channel, unreadable(config))
-    else await serve(channel, config, stop.signal)
+    if (config instanceof Error) {
+      await channel.send({ type: 'result', result: unreadable(config) })
+      await channel.finish()
+    } else await serve(channel, config, stop.signal)
   } finally {
     clearInterval(heartbeat)
   }
@@ -77,7 +79,7 @@ async function serve(channel: Channel, config: BuildConfig, signal: AbortSignal)
     config.network_mode === 'egress'
       ? await openEgressDoor({ port, folder: RUN_FOLDER, hostSocket })
       : undefined
-  const { result, stop } = await runBuild({
+  const { result, exportCache, stop } = await runBuild({
     config,
     source: environment.source,
     runFolder: RUN_FOLDER,
@@ -86,14 +88,11 @@ async function serve(channel: Channel, config: BuildConfig, signal: AbortSignal)
     signal,
   })
   const named = door ? { network_connections: door.named() } : {}
-  await report(channel, { ...result, ...named })
+  await channel.send({ type: 'result', result: { ...result, ...named } })
+  if (exportCache) await channel.send({ type: 'cache', exported: await exportCache() })
+  await channel.finish()
   note('done')
   await Promise.all([stop(), tunnels.stop(), door?.stop()])
-}
-
-async function report(channel: Channel, result: BuildResult): Promise<void> {
-  await channel.send({ type: 'result', result })
-  await channel.finish()
 }
 
 function unreadable(error: Error): BuildResult {

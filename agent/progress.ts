@@ -1,6 +1,7 @@
 // From BuildKit's event stream to the agent's messages: numbered steps, whole log lines, the moment the push
 // begins. BuildKit may announce, restart and complete a vertex several times; a reader sees each step start
 // once and end once.
+import { type CacheImport, cacheImportOf, isCacheImport } from './cache.ts'
 import { createFacts, type Facts } from './facts.ts'
 import { ERROR_CHARS_MAX, PLAIN_LINES_MAX, STEP_NAME_CHARS_MAX, STEP_SETTLE_MS } from './limits.ts'
 import { createOutputLines, type OutputLines } from './output-lines.ts'
@@ -20,6 +21,8 @@ export interface Progress {
   end(): void
   /** What is known about the build so far, for its result. */
   readonly facts: Facts
+  /** Caches that were asked for, by repository. */
+  readonly cacheImports: ReadonlyMap<string, CacheImport>
 }
 
 interface KnownStep {
@@ -35,8 +38,13 @@ export function createProgress(emit: (message: EventMessage) => void): Progress 
   const facts = createFacts()
   let held: { vertex: RawVertex; timer: NodeJS.Timeout } | undefined
   let pushing = false
+  const cacheImports = new Map<string, CacheImport>()
 
   function onVertex(vertex: RawVertex): void {
+    if (isCacheImport(vertex)) {
+      onCacheImport(vertex)
+      return
+    }
     facts.seen(vertex)
     if (held && held.vertex.digest !== vertex.digest) release()
     if (!vertex.started && !vertex.completed && !vertex.cached) return
@@ -54,6 +62,14 @@ export function createProgress(emit: (message: EventMessage) => void): Progress 
     drop()
     const timer = setTimeout(release, STEP_SETTLE_MS)
     held = { vertex, timer }
+  }
+
+  /** No step: a cache that is not there yet would be shown as a failed one. */
+  function onCacheImport(vertex: RawVertex): void {
+    const found = cacheImportOf(vertex)
+    if (!found || cacheImports.has(found.repository)) return
+    cacheImports.set(found.repository, found)
+    emit({ type: 'log', log: found.line })
   }
 
   function stepOf(vertex: RawVertex): KnownStep {
@@ -126,6 +142,7 @@ export function createProgress(emit: (message: EventMessage) => void): Progress 
 
   return {
     facts,
+    cacheImports,
     feed(line: string): void {
       const raw = parseRawLine(line)
       if (!raw) onPlain(line)

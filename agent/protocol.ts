@@ -47,6 +47,12 @@ export interface BuildConfig {
   /** Repository the image is pushed to, by digest: `builds/<id>`. */
   image_repository: string
   cache_scope?: string
+  /** Repositories whose cache is used, asked in this order. */
+  cache_imports?: string[]
+  /** Repository the cache is written to when the image is there. */
+  cache_export?: string
+  /** How long that may take. */
+  cache_export_seconds?: number
   source_path: string
   source_hash: string
   build_args?: Record<string, string>
@@ -61,6 +67,8 @@ export interface BuildConfig {
   is_admin_build?: boolean
   global_cache_key?: string
   no_cache?: boolean
+  /** What is pushed beside the image, about it. */
+  attestations?: Attestations
   /** Commit time in seconds, for SOURCE_DATE_EPOCH. */
   source_date_epoch?: number
   /** Labels put on the image, for example org.opencontainers.image.revision. */
@@ -76,6 +84,12 @@ export interface CacheDiskConfig {
   keep_hours: number
   /** Whether it is to be left in good order after a success. */
   save: boolean
+}
+
+/** Absent: none. */
+export interface Attestations {
+  provenance?: 'min' | 'max' | 'off'
+  sbom?: boolean
 }
 
 export interface GivenSecret {
@@ -159,6 +173,14 @@ export interface BuildResult {
   duration_ms: number
   /** Connections through the way out that the host has answered; it must have recorded each. */
   network_connections?: number
+  cache?: CacheUse
+}
+
+export interface CacheUse {
+  /** Repositories in which a cache was found. */
+  imported: string[]
+  /** Of a build that may export: whether it has; told after the result. */
+  exported?: boolean
 }
 
 /** What the agent is busy with; `pushing` becomes the build's status. */
@@ -171,6 +193,8 @@ export type EventMessage =
   /** One line, without its newline. `step` is the number of the vertex that printed it. */
   | { type: 'log'; log: string; step?: number }
   | { type: 'result'; result: BuildResult }
+  /** After the result of a build that has a cache to export. */
+  | { type: 'cache'; exported: boolean }
 
 /** `seq` begins at 1 and has no gaps. */
 export type NumberedMessage = EventMessage & { seq: number }

@@ -59,6 +59,9 @@ export const BOOT_DEADLINE_MS = 120_000
 export const HELLO_DEADLINE_MS = 60_000
 export const PREPARE_DEADLINE_MS = 300_000
 export const PUSH_DEADLINE_MS = 900_000
+/** After the image is there: the agent ends the export of the cache, or the host does a moment later. */
+export const CACHE_EXPORT_DEADLINE_MS = 120_000
+export const CACHE_EXPORT_GRACE_MS = 10_000
 /** An agent that says nothing is asked how it is, then dialled anew, then given up. */
 export const AGENT_ASK_AFTER_MS = 20_000
 export const AGENT_REDIAL_AFTER_MS = 40_000
@@ -161,6 +164,8 @@ export const RECONCILE_INTERVAL_MS = 60_000
 export const FINISH_RETRY_MS = 2_000
 
 // Registry
+/** One page of a list of tags. */
+export const TAGS_PAGE = 1_000
 export const MANIFEST_BYTES_MAX = 4 * MiB
 /** Of an image that is published under a second name. */
 export const IMAGE_BLOBS_MAX = 1_000

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { TenantName } from '../auth/tenant.ts'
 import { BuilderId } from '../builders/schema.ts'
 import {
+  Attestations,
   BuildArgs,
   BuildPolicy,
   BuildRequest,
@@ -44,7 +45,10 @@ const settings = {
     .meta({ description: 'Stage to build; default the last.' }),
   build_args: BuildArgs,
   policy: BuildPolicy,
-  cache_scope: CacheScope,
+  cache_scope: CacheScope.meta({
+    description: "Cache its builds share within the tenant; default one of the app's own.",
+  }),
+  attestations: Attestations,
   secrets: SecretRefs.meta({ description: 'Secrets that its builds get; none by default.' }),
   builder: z
     .union([z.enum(['default', 'off']), BuilderId])
@@ -67,6 +71,7 @@ export const UpdateApp = z
     build_args: settings.build_args.nullable(),
     policy: settings.policy.nullable(),
     cache_scope: settings.cache_scope.nullable(),
+    attestations: settings.attestations.nullable(),
     secrets: settings.secrets.nullable(),
     builder: settings.builder.nullable(),
   })
@@ -100,6 +105,7 @@ export interface AppSettings {
   buildArgs?: Readonly<Record<string, string>> | undefined
   policy?: BuildPolicy | undefined
   cacheScope?: string | undefined
+  attestations?: Attestations | undefined
   secrets?: readonly SecretRef[] | undefined
   builder?: string | undefined
 }
@@ -128,6 +134,7 @@ export function fromWire(wire: WireSettings): AppSettings {
     buildArgs: wire.build_args,
     policy: wire.policy,
     cacheScope: wire.cache_scope,
+    attestations: wire.attestations,
     secrets: wire.secrets,
     builder: wire.builder,
   })
@@ -141,6 +148,7 @@ export function toWire(app: AppSettings): WireSettings {
     build_args: app.buildArgs && { ...app.buildArgs },
     policy: app.policy,
     cache_scope: app.cacheScope,
+    attestations: app.attestations,
     secrets: app.secrets && [...app.secrets],
     builder: app.builder,
   })

@@ -34,6 +34,8 @@ export function createFinish(options: FinishOptions) {
 
   async function finishOne(build: BuildRow): Promise<void> {
     await tagImage(`builds/${build.id}`, build.imageDigest!, 'latest')
+    const attestations = build.provenance?.attestations_digest
+    if (attestations) await tagImage(`builds/${build.id}`, attestations, 'attested')
     const impossible = await publish(build)
     if (impossible) {
       await fail(build, impossible)

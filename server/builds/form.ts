@@ -6,7 +6,14 @@ import { invalidRequest } from '../errors.ts'
 import { validate } from '../http/validation.ts'
 import { BUILD_CPUS_MAX, BUILD_MEMORY_MB_MAX, BUILD_TIMEOUT_SECONDS_MAX } from '../limits.ts'
 import { SUBMIT_EXAMPLE } from './examples.ts'
-import { BuildArgs, BuildPolicy, BuildRequest, BuildTags, SecretRefs } from './schema.ts'
+import {
+  Attestations,
+  BuildArgs,
+  BuildPolicy,
+  BuildRequest,
+  BuildTags,
+  SecretRefs,
+} from './schema.ts'
 
 const { shape } = BuildRequest
 const policy = BuildPolicy.shape
@@ -39,13 +46,23 @@ export const SubmitFields = z.strictObject({
     .regex(/^(?:sha256:)?[0-9a-f]{64}$/, { error: 'must be a SHA-256 in lower-case hexadecimal' })
     .optional()
     .meta({ description: 'SHA-256 of the archive as it is sent; another one is refused.' }),
-  cache_scope: shape.cache_scope,
-  global_cache_key: shape.global_cache_key,
+  cache_scope: shape.cache_scope.meta({
+    description:
+      "Cache within the tenant that is used and written; default none, with `app` the app's.",
+  }),
+  global_cache_key: shape.global_cache_key.meta({
+    description: 'Cache for all tenants that is used, and written with `is_admin_build`.',
+  }),
   runtime: shape.runtime.meta({ description: 'Part of the cache key.' }),
   is_admin_build: shape.is_admin_build.meta({ description: 'Needs the permission `build:admin`.' }),
   image_name: shape.image_name.meta({ description: 'apps/<tenant>/<name>[:tag].' }),
   builder_id: shape.builder_id,
-  no_cache: shape.no_cache,
+  no_cache: shape.no_cache.meta({
+    description: 'Uses no cache, and writes a new one where it would have been written.',
+  }),
+  attestations: Attestations.optional().meta({
+    description: 'JSON object {"provenance"?: "min" | "max" | "off", "sbom"?: boolean}.',
+  }),
   app: AppName.optional().meta({ description: 'Build a commit of this hosted app again.' }),
   ref: z.string().max(512).optional().meta({ description: 'Branch or tag of `app`.' }),
   commit: z
@@ -89,6 +106,7 @@ const READERS: Partial<Record<string, Read>> = {
   build_args: jsonOf(texts, TEXTS),
   tags: jsonOf(texts, TEXTS),
   secrets: jsonOf(refs, 'a JSON array of {"id": "...", "env_var": "..."} objects'),
+  attestations: jsonOf(z.looseObject({}), 'a JSON object'),
   build_policy: jsonOf(z.looseObject({}), 'a JSON object'),
 }
 

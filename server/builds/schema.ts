@@ -100,6 +100,19 @@ export const ImageDigest = z.string().regex(/^sha256:[0-9a-f]{64}$/, {
   error: 'must be sha256: and 64 hexadecimal digits',
 })
 
+/** What is pushed beside an image, about it; the image itself is the same with and without. */
+export const Attestations = z
+  .strictObject({
+    provenance: z.enum(['min', 'max', 'off']).optional().meta({
+      description: "BuildKit's SLSA provenance, default min; max has the build arguments as well.",
+    }),
+    sbom: z.boolean().optional().meta({
+      description: 'A list of what is in the image, by library/buildkit-syft-scanner:stable-1.',
+    }),
+  })
+  .meta({ id: 'Attestations' })
+export type Attestations = z.infer<typeof Attestations>
+
 /** Name of a file in a secrets folder, and id of a `--mount=type=secret`: no separator, no control character. */
 export const SecretId = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/, {
   error: 'must be 1 to 128 letters, digits, _, . or -, not beginning with . or -',
@@ -167,6 +180,7 @@ export const BuildRequest = z.strictObject({
   /** `linux/amd64`; only the worker's own. */
   platform: z.string().max(64).optional(),
   builder_id: z.string().max(64).optional(),
+  attestations: Attestations.optional(),
   no_cache: z.boolean().optional(),
   /** Commit time in seconds; becomes SOURCE_DATE_EPOCH. */
   source_date_epoch: z.int().nonnegative().optional(),
@@ -186,6 +200,16 @@ export const Provenance = z
     }),
     network: NetworkSummary.optional(),
     timestamp: z.string(),
+    attestations_digest: z.string().optional().meta({
+      description: 'Index of the image and its attestations, in `builds/<id>`, tag `attested`.',
+    }),
+    cache: z
+      .object({
+        imported: z.array(z.string()).meta({ description: 'Caches that were found.' }),
+        exported: z.string().optional().meta({ description: 'The cache that was written.' }),
+      })
+      .optional()
+      .meta({ description: 'Only of builds with a registry cache; by repository.' }),
   })
   .meta({ id: 'BuildProvenance' })
 export type Provenance = z.infer<typeof Provenance>

@@ -3,7 +3,7 @@
 import { z } from 'zod'
 import type { BuildConfig } from '../../agent/protocol.ts'
 import { CONFIG_EXAMPLE } from './examples.ts'
-import { SecretRefs } from './schema.ts'
+import { Attestations, SecretRefs } from './schema.ts'
 
 const REDACTED = '[redacted]'
 
@@ -23,6 +23,12 @@ export const ShownConfig = z
     registry_public_name: text,
     image_repository: text,
     cache_scope: text.optional(),
+    cache_imports: z
+      .array(text)
+      .optional()
+      .meta({ description: 'Repositories, asked in this order.' }),
+    cache_export: text.optional(),
+    cache_export_seconds: z.number().optional(),
     global_cache_key: text.optional(),
     is_admin_build: z.boolean().optional(),
     source_path: text,
@@ -39,6 +45,7 @@ export const ShownConfig = z
       .object({ max_used_mb: z.int(), keep_hours: z.int(), save: z.boolean() })
       .optional()
       .meta({ description: "The builder's disk." }),
+    attestations: Attestations.optional(),
   })
   .catchall(z.literal(REDACTED))
   .meta({

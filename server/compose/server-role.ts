@@ -6,6 +6,7 @@ import { createFinish, tagMessage } from '../builds/finish.ts'
 import { createBuilds } from '../builds/service.ts'
 import { toPublic } from '../builds/show.ts'
 import { createSubmissions } from '../builds/submit.ts'
+import { createAppCache } from '../cache/app-cache.ts'
 import { prependPath } from '../config.ts'
 import { notFound } from '../errors.ts'
 import { createAdmission } from '../git/admission.ts'
@@ -98,6 +99,12 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
     onServed: core.metrics.httpServed,
     routes: createRoutes({
       apps,
+      appCache: createAppCache({
+        db,
+        apps,
+        deleteTags: core.registryClient.deleteTags,
+        log: log.child({ mod: 'cache' }),
+      }),
       secrets: createSecrets({
         db,
         apps,

@@ -55,10 +55,12 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
     secrets: secretsOf(core),
     builderDisks,
     sourceFile: objects.path,
-    manifestExists: core.registryClient.manifestExists,
+    findImage: core.registryClient.findImage,
     registryService: (socket) => guestRegistry.emit('connection', socket),
     openEgress,
     registryName: core.registryName,
+    sourceUrl: ({ tenant, app }) =>
+      app === undefined ? undefined : `${core.publicUrl()}/${tenant}/${app}.git`,
     buildTimeoutSeconds: config.buildTimeoutSeconds,
     onBoot: core.metrics.build.booted,
   })

@@ -7,6 +7,7 @@ import { type App, effectiveSettings } from '../apps/schema.ts'
 import type { Builders } from '../builders/service.ts'
 import type { BuildRequest } from '../builds/schema.ts'
 import type { BuildRow, BuildStore, NewBuild } from '../builds/store.ts'
+import { appCacheScope } from '../cache/keys.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError, DOCKERFILE_REQUIRED } from '../errors.ts'
 import type { Objects } from '../objects/objects.ts'
@@ -187,14 +188,15 @@ function dockerfileOf(app: App): string {
 /** Frozen with the build: a later change of the app's settings does not alter it. */
 export function requestOf(app: App, facts: CommitFacts, noCache: boolean): BuildRequest {
   const settings = effectiveSettings(app.settings)
-  const { target, buildArgs, policy, cacheScope, secrets } = settings
+  const { target, buildArgs, policy, attestations, secrets } = settings
   return {
     dockerfile_path: dockerfileOf(app),
     source_date_epoch: Math.max(0, facts.committedAt),
     ...(target === undefined ? {} : { target }),
     ...(buildArgs === undefined ? {} : { build_args: { ...buildArgs } }),
     ...(policy === undefined ? {} : { build_policy: policy }),
-    ...(cacheScope === undefined ? {} : { cache_scope: cacheScope }),
+    cache_scope: appCacheScope(app),
+    ...(attestations === undefined ? {} : { attestations }),
     ...(secrets === undefined ? {} : { secrets: [...secrets] }),
     ...(noCache ? { no_cache: true } : {}),
   }

@@ -6,6 +6,8 @@ import type { Builders } from '../builders/service.ts'
 import { buildRoutes } from '../builds/routes.ts'
 import type { Builds } from '../builds/service.ts'
 import type { Submissions } from '../builds/submit.ts'
+import type { AppCache } from '../cache/app-cache.ts'
+import { cacheRoutes } from '../cache/routes.ts'
 import type { Health } from '../health/health.ts'
 import { healthRoutes } from '../health/routes.ts'
 import { reportRoutes } from '../reports/routes.ts'
@@ -20,6 +22,7 @@ import type { SseOptions } from './sse.ts'
 
 export interface RoutesOptions {
   apps: Apps
+  appCache: AppCache
   secrets: Secrets
   builds: Builds
   builders: Builders
@@ -36,6 +39,7 @@ export function createRoutes(options: RoutesOptions): Route[] {
   return withDocs([
     ...healthRoutes(options),
     ...appRoutes(options),
+    ...cacheRoutes(options),
     ...secretRoutes(options),
     ...buildRoutes(options),
     ...builderRoutes(options),

@@ -41,6 +41,8 @@ export interface ConversationOptions {
   /** Ends the conversation. */
   signal: AbortSignal
   handlers: ConversationHandlers
+  /** How long the agent may still export its cache when a build has succeeded; absent when it has none to export. */
+  cacheExportMs?: number | undefined
   times?: Partial<typeof WATCH_TIMES>
 }
 
@@ -50,6 +52,8 @@ interface Talk {
   /** Number of the last message that was taken. */
   last: number
   saidHello: boolean
+  /** Of a success, while its cache is exported: whatever comes now, the build has succeeded. */
+  result: BuildResult | undefined
   channel: Duplex | undefined
   ackTimer: NodeJS.Timeout | undefined
   unacknowledged: number
@@ -66,6 +70,7 @@ export async function converse(options: ConversationOptions): Promise<BuildResul
     watch,
     last: 0,
     saidHello: false,
+    result: undefined,
     channel: undefined,
     ackTimer: undefined,
     unacknowledged: 0,
@@ -78,10 +83,14 @@ export async function converse(options: ConversationOptions): Promise<BuildResul
       talk.channel = await connect(talk, over.signal, round)
       const result = await listen(talk, talk.channel, over.signal)
       if (result) return result
+      if (talk.result) return talk.result
       watch.broken()
       await sleep(AGENT_REDIAL_DELAY_MS, undefined, { signal: over.signal }).catch(() => {})
       over.signal.throwIfAborted()
     }
+  } catch (error) {
+    if (talk.result) return talk.result
+    throw error
   } finally {
     over.dispose()
     watch.stop()
@@ -191,16 +200,38 @@ async function takeNumbered(
     const gap = `message ${seq} followed message ${talk.last}`
     throw new BuildFailure('infra', `the build agent left something out: ${gap}`)
   }
-  if (message.type !== 'result') await handle(message, talk)
+  if (message.type === 'result' || message.type === 'cache') return end(talk, message)
+  await handle(message, talk)
   talk.last = seq
   talk.unacknowledged += 1
-  if (message.type === 'result') {
-    acknowledge(talk)
-    return message.result
-  }
   if (talk.unacknowledged >= AGENT_ACK_MESSAGES) acknowledge(talk)
   else acknowledgeSoon(talk)
   return undefined
+}
+
+/** The result, when nothing is to come any more. */
+function end(
+  talk: Talk,
+  message: Extract<NumberedMessage, { type: 'result' | 'cache' }>,
+): BuildResult | undefined {
+  talk.last = message.seq
+  acknowledge(talk)
+  if (message.type === 'cache') return exported(talk, message.exported)
+  // Thrown here it ends the conversation with the first one.
+  if (talk.result) throw new BuildFailure('infra', 'the build agent told a second result')
+  const { result } = message
+  const { cacheExportMs } = talk.options
+  if (!result.success || cacheExportMs === undefined) return result
+  talk.result = result
+  talk.watch.phase('cache', cacheExportMs)
+  return undefined
+}
+
+function exported({ result }: Talk, isExported: boolean): BuildResult {
+  if (!result) {
+    throw new BuildFailure('infra', 'the build agent told of a cache that it was not to export')
+  }
+  return { ...result, cache: { imported: [], ...result.cache, exported: isExported } }
 }
 
 function acknowledgeSoon(talk: Talk): void {
@@ -221,7 +252,7 @@ function acknowledge(talk: Talk): void {
 }
 
 async function handle(
-  message: Exclude<NumberedMessage, { type: 'result' }>,
+  message: Exclude<NumberedMessage, { type: 'result' | 'cache' }>,
   { watch, options: { handlers } }: Talk,
 ): Promise<void> {
   switch (message.type) {

@@ -14,6 +14,8 @@ import { BuildFailure } from './failure.ts'
 
 const text = (max: number) => z.string().max(max)
 const name = text(4096)
+/** A build asks for two. */
+const CACHES_MAX = 10
 
 const Step = z.object({
   n: z.int().min(1),
@@ -42,9 +44,11 @@ const Result = z.object({
   failure_class: FailureClass.optional(),
   failed_step: FailedStep.optional(),
   cache_trouble: text(8192).optional(),
-  provenance: Provenance,
+  // What the host alone knows is left out.
+  provenance: Provenance.omit({ cache: true, attestations_digest: true }),
   duration_ms: z.number(),
   network_connections: z.int().min(0).optional(),
+  cache: z.object({ imported: z.array(text(512)).max(CACHES_MAX) }).optional(),
 })
 
 const seq = z.int().min(1)
@@ -57,6 +61,7 @@ const Message = z.union([
     z.object({ type: z.literal('step'), seq, step: Step }),
     z.object({ type: z.literal('status'), seq, status: Phase }),
     z.object({ type: z.literal('result'), seq, result: Result }),
+    z.object({ type: z.literal('cache'), seq, exported: z.boolean() }),
     z.object({ type: z.literal('heartbeat') }),
     z.object({ type: z.literal('error'), error: text(8192) }),
     z.object({

@@ -1,12 +1,13 @@
 // How one attempt of a build ended, as the worker sees it.
 import type { BuildResult } from '../../agent/protocol.ts'
+import type { FoundImage } from '../registry/find-image.ts'
 import type { Redactor } from '../secrets/redact.ts'
 import { BuildFailure } from './failure.ts'
 import { redactFailure, redactResult } from './redacted.ts'
 import type { StopReason } from './watchdog.ts'
 
 export type Outcome =
-  | { kind: 'result'; result: BuildResult }
+  | { kind: 'result'; result: BuildResult; image: FoundImage }
   | { kind: 'failure'; failure: BuildFailure }
   | { kind: 'stopped'; reason: StopReason }
 

@@ -11,13 +11,21 @@ import type { BuilderDisk, BuilderDisks } from '../builders/disks.ts'
 import { BuildRequest } from '../builds/schema.ts'
 import { shownConfig } from '../builds/shown-config.ts'
 import { hashLease } from '../builds/store.ts'
+import { type CachePlan, cacheAccess, cachePlan, cacheUsed } from '../cache/plan.ts'
 import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
 import type { OpenEgress } from '../egress/builds.ts'
 import { asError } from '../errors.ts'
-import { BUILD_ATTEMPTS_MAX, BUILD_DISK_BYTES, REGISTRY_TOKEN_TTL_MIN_SECONDS } from '../limits.ts'
+import {
+  BUILD_ATTEMPTS_MAX,
+  BUILD_DISK_BYTES,
+  CACHE_EXPORT_DEADLINE_MS,
+  CACHE_EXPORT_GRACE_MS,
+  REGISTRY_TOKEN_TTL_MIN_SECONDS,
+} from '../limits.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'
 import { createLease, type Lease } from '../queue/lease.ts'
+import type { FoundImage } from '../registry/find-image.ts'
 import { accessOfBuild } from '../registry/grants.ts'
 import { type Pod, podNoun, type Runner } from '../runners/runner.ts'
 import type { SecretProvider } from '../secrets/provider.ts'
@@ -42,8 +50,10 @@ import { podConfig, type Resources, resourcesOf } from './pod-config.ts'
 import { explainPodEnd } from './pod-end.ts'
 import { redactedWriter } from './redacted.ts'
 import { createSecretsService } from './secrets-service.ts'
+import { verifyImage } from './verify-image.ts'
 import { startWatchdog, type Watchdog } from './watchdog.ts'
 
+const CACHE_WAIT_MS = CACHE_EXPORT_DEADLINE_MS + CACHE_EXPORT_GRACE_MS
 const POD_EXIT_WAIT_MS = 2_000
 const CONSOLE_LINES_SHOWN = 20
 
@@ -57,12 +67,15 @@ export interface PipelineOptions {
   builderDisks: Pick<BuilderDisks, 'take'>
   /** Where a source archive lies on this host. */
   sourceFile(key: string): string
-  manifestExists(repository: string, digest: string): Promise<boolean>
+  /** What a digest that was pushed stands for. */
+  findImage(repository: string, digest: string): Promise<FoundImage | undefined>
   /** Serves the registry to a guest. */
   registryService(socket: Socket): void
   /** Opens the way out of a build whose policy allows one. */
   openEgress: OpenEgress
   registryName: () => string
+  /** Address of the repository a build's commit is from. */
+  sourceUrl?(build: ClaimedBuild): string | undefined
   buildTimeoutSeconds: number
   /** Told how long a guest took from its start to its agent's first word. */
   onBoot?: (runner: string, ms: number) => void
@@ -82,6 +95,7 @@ interface Run {
   disk?: BuilderDisk | undefined
   saving?: Saving | undefined
   isRecorded?: boolean
+  cache: CachePlan
 }
 
 export function createPipeline(options: PipelineOptions) {
@@ -104,8 +118,9 @@ export function createPipeline(options: PipelineOptions) {
     const writer = redactedWriter(createLogWriter({ append: lease.append }), redactor)
     const channelKey = randomBytes(32).toString('base64url')
     const network = openNetwork({ build, resources, openEgress, lease, writer, redactor })
+    const cache = cachePlan(build.tenant, build.request)
     const given = { build, lease, resources, channelKey }
-    const current: Run = { ...given, writer, redactor, watchdog, network }
+    const current: Run = { ...given, writer, redactor, watchdog, network, cache }
     try {
       const ended = await attempt(current)
       const outcome = redactOutcome(await recordNetwork(current, ended), redactor)
@@ -129,9 +144,9 @@ export function createPipeline(options: PipelineOptions) {
       pod = await startPod(current, await takeSecrets(current), signal)
       const result = await talk(current, pod, signal)
       if (!result.success) return { kind: 'failure', failure: toFailure(result) }
-      await verify(build, result)
+      const image = await verifyImage(build, result, options.findImage)
       current.saving = await beginSaving(current.disk, pod, { result, say })
-      return { kind: 'result', result }
+      return { kind: 'result', result, image }
     } catch (error) {
       const reason = current.watchdog.reason
       if (reason !== undefined) return { kind: 'stopped', reason }
@@ -166,7 +181,7 @@ export function createPipeline(options: PipelineOptions) {
   }
 
   async function startPod(current: Run, secrets: BuildSecrets, signal: AbortSignal): Promise<Pod> {
-    const { build, resources, channelKey, network } = current
+    const { build, resources, channelKey, network, cache } = current
     const services = new Map([[REGISTRY_PORT, options.registryService]])
     if (network.service) services.set(EGRESS_PORT, network.service)
     if (secrets.given.length > 0) {
@@ -182,16 +197,15 @@ export function createPipeline(options: PipelineOptions) {
     const token = await options.tokens.mintRegistry({
       buildId: build.id,
       tenant: build.tenant,
-      access: accessOfBuild(build),
+      access: [...accessOfBuild(build), ...cacheAccess(cache)],
       leaseHash: hashLease(build.leaseToken),
       ttlSeconds: Math.max(resources.timeoutSeconds, REGISTRY_TOKEN_TTL_MIN_SECONDS),
     })
     const publicName = options.registryName()
     const { disk } = current
-    const config = {
-      ...podConfig(build, resources, { token, publicName, channelKey }, secrets),
-      ...cacheDiskOf(disk),
-    }
+    const sourceUrl = options.sourceUrl?.(build)
+    const given = { token, publicName, channelKey, cache, sourceUrl }
+    const config = { ...podConfig(build, resources, given, secrets), ...cacheDiskOf(disk) }
     await persist(current, () => current.lease.recordConfig(shownConfig(config)))
     return options.runner.start(
       {
@@ -210,7 +224,7 @@ export function createPipeline(options: PipelineOptions) {
   }
 
   async function talk(current: Run, pod: Pod, signal: AbortSignal): Promise<BuildResult> {
-    const { build, lease, writer, channelKey } = current
+    const { build, lease, writer, channelKey, cache } = current
     const started = Date.now()
     let saidHello = false
     try {
@@ -219,6 +233,7 @@ export function createPipeline(options: PipelineOptions) {
         key: channelKey,
         dial: (wait) => pod.connect(wait),
         signal,
+        cacheExportMs: cache.export === undefined ? undefined : CACHE_WAIT_MS,
         handlers: {
           onHello: async () => {
             saidHello = true
@@ -253,25 +268,21 @@ export function createPipeline(options: PipelineOptions) {
     }
   }
 
-  async function verify(build: ClaimedBuild, result: BuildResult): Promise<void> {
-    const digest = result.image_digest
-    if (!digest) throw new BuildFailure('infra', 'the agent reported success without a digest')
-    if (await options.manifestExists(`builds/${build.id}`, digest)) return
-    throw new BuildFailure('registry', `the registry has no image builds/${build.id}@${digest}`)
-  }
-
   /** Writes the end of the attempt. Every write is fenced: without the lease none of them does anything. */
   async function conclude(current: Run, outcome: Outcome): Promise<void> {
     const { build, lease, resources } = current
     if (outcome.kind === 'result') {
       await lease.markPushing()
-      const { image_digest: digest, provenance } = outcome.result
-      const recorded = await lease.recordResult(digest!, {
-        ...provenance,
+      const { image, result } = outcome
+      const { attestationsDigest: attestations } = image
+      const recorded = await lease.recordResult(image.digest, {
+        ...result.provenance,
         source_hash: build.sourceHash,
         runner: options.runner.name,
         boundary: options.runner.boundary,
         network: current.network.summary(),
+        ...(attestations === undefined ? {} : { attestations_digest: attestations }),
+        ...cacheUsed(current.cache, result.cache),
       })
       current.isRecorded = recorded
       if (recorded) return

@@ -1,6 +1,7 @@
 // From a claimed build to what its pod is given: resources by policy, and /config/build.json.
 import type { BuildConfig, NetworkMode } from '../../agent/protocol.ts'
-import { BUILD_CPUS_DEFAULT, BUILD_MEMORY_MB_DEFAULT } from '../limits.ts'
+import type { CachePlan } from '../cache/plan.ts'
+import { BUILD_CPUS_DEFAULT, BUILD_MEMORY_MB_DEFAULT, CACHE_EXPORT_DEADLINE_MS } from '../limits.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'
 import type { BuildSecrets } from './build-secrets.ts'
 
@@ -24,10 +25,19 @@ export function resourcesOf(build: ClaimedBuild, timeoutSecondsDefault: number):
   }
 }
 
+export interface PodGiven {
+  token: string
+  publicName: string
+  channelKey: string
+  cache: CachePlan
+  /** Where the source is hosted, when it is. */
+  sourceUrl?: string | undefined
+}
+
 export function podConfig(
   build: ClaimedBuild,
   resources: Resources,
-  given: { token: string; publicName: string; channelKey: string },
+  given: PodGiven,
   secrets: Pick<BuildSecrets, 'given' | 'nonce'>,
 ): BuildConfig {
   const { request } = build
@@ -39,9 +49,16 @@ export function podConfig(
     platform: request.platform,
     build_args: request.build_args,
     cache_scope: request.cache_scope,
+    global_cache_key: request.global_cache_key,
+    is_admin_build: request.is_admin_build,
+    attestations: { provenance: 'min', ...request.attestations },
     no_cache: request.no_cache,
     source_date_epoch: request.source_date_epoch,
     allowed_domains: resources.allowedDomains,
+    cache_imports: given.cache.imports.length > 0 ? given.cache.imports : undefined,
+    cache_export: given.cache.export,
+    cache_export_seconds:
+      given.cache.export === undefined ? undefined : CACHE_EXPORT_DEADLINE_MS / 1000,
   }
   const present = Object.entries(optional).filter(([, value]) => value !== undefined)
   return {
@@ -56,9 +73,22 @@ export function podConfig(
     ...(secrets.given.length === 0 ? {} : { secrets: secrets.given, secrets_nonce: secrets.nonce }),
     timeout_seconds: resources.timeoutSeconds,
     network_mode: resources.networkMode,
-    labels: {
-      ...(build.commit ? { 'org.opencontainers.image.revision': build.commit } : {}),
-    },
+    labels: labelsOf(build, given.sourceUrl),
     ...Object.fromEntries(present),
   }
+}
+
+function labelsOf({ commit, request }: ClaimedBuild, sourceUrl?: string): Record<string, string> {
+  const epoch = request.source_date_epoch
+  const labels = {
+    revision: commit,
+    source: sourceUrl,
+    // The commit's time, not the build's: the same commit gives the same image.
+    created: epoch === undefined ? undefined : new Date(epoch * 1000).toISOString(),
+  }
+  return Object.fromEntries(
+    Object.entries(labels)
+      .filter((label): label is [string, string] => label[1] !== undefined)
+      .map(([name, value]) => [`org.opencontainers.image.${name}`, value]),
+  )
 }

@@ -1,5 +1,7 @@
 // The server's own, trusted way to the registry: checks a digest, sets a tag, deletes a manifest. Names and
 // digests may come from a guest, so nothing gets into a path that is not exactly a name and a digest.
+
+import { deleteTags } from './delete-tags.ts'
 import {
   type Exchange,
   exchangeWith,
@@ -7,6 +9,7 @@ import {
   manifestPath,
   unexpected,
 } from './exchange.ts'
+import { type FoundImage, findImage } from './find-image.ts'
 import { isDigest, isRepoName } from './names.ts'
 import { type Publication, publishImage } from './publish.ts'
 import type { RegistryUpstream } from './upstream.ts'
@@ -27,6 +30,10 @@ export function createRegistryClient({ upstream }: { upstream: RegistryUpstream 
       throw unexpected('HEAD', path, reply.status)
     },
 
+    /** What was pushed under a digest: the image itself, and what is attested about it. */
+    findImage: (repo: string, digest: string): Promise<FoundImage | undefined> =>
+      findImage(upstream, repo, digest),
+
     /** Points a tag at a manifest that is there; repeating it changes nothing. */
     async tag(repo: string, digest: string, tag: string): Promise<void> {
       const from = manifestPath(repo, digest)
@@ -40,6 +47,9 @@ export function createRegistryClient({ upstream }: { upstream: RegistryUpstream 
 
     /** The image under a tag of another repository as well, with all it is made of. */
     publish: (publication: Publication): Promise<void> => publishImage(upstream, publication),
+
+    /** Every tag of a repository, and what they point at. */
+    deleteTags: (repo: string): Promise<void> => deleteTags(upstream, repo),
 
     /** With all tags that point at it; one that is not there is fine. */
     async deleteManifest(repo: string, digest: string): Promise<void> {

@@ -2,6 +2,7 @@
 // run; nothing is asserted.
 const TOPICS: Record<string, () => Promise<{ run(): Promise<void> }>> = {
   push: () => import('./push.ts'),
+  cache: () => import('./cache.ts'),
   submit: () => import('./submit.ts'),
   reads: () => import('./reads.ts'),
   followers: () => import('./followers.ts'),

@@ -65,7 +65,7 @@ async function wholePath(server: BusyServer, readers: number): Promise<number> {
     builderDisks: { take: async () => undefined },
     secrets: noSecrets,
     sourceFile: () => '/dev/null',
-    manifestExists: async () => false,
+    findImage: async () => undefined,
     registryService: () => {},
     openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),
     registryName: () => 'localhost:1',

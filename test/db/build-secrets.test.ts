@@ -53,7 +53,7 @@ async function runBuild(t: TestContext, setting: Setting) {
     builderDisks: { take: async () => undefined },
     secrets: setting.secrets ?? providerOf({ npm_token: TOKEN }),
     sourceFile: () => '/dev/null',
-    manifestExists: async () => true,
+    findImage: async (_, digest) => ({ digest }),
     registryService: () => {},
     openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),
     registryName: () => 'localhost:1',

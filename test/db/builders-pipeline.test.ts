@@ -73,7 +73,7 @@ async function given(t: TestContext) {
       secrets: noSecrets,
       builderDisks,
       sourceFile: () => '/dev/null',
-      manifestExists: async () => true,
+      findImage: async (_, digest) => ({ digest }),
       registryService: () => {},
       openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),
       registryName: () => 'localhost:1',

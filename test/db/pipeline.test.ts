@@ -43,7 +43,7 @@ async function givenPipeline(t: TestContext) {
     builderDisks: { take: async () => undefined },
     secrets: noSecrets,
     sourceFile: () => '/dev/null',
-    manifestExists: async () => false,
+    findImage: async () => undefined,
     registryService: () => {},
     openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),
     registryName: () => 'localhost:1',

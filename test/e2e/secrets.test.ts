@@ -53,6 +53,8 @@ for (const runner of new Set(['qemu', await fastestRunner()])) {
 
     const build = await server.build(push.buildId!, token)
     assert.equal(build.status, 'ready', push.text)
+    // The run that exports has no secrets, and needs none.
+    assert.equal(build.provenance?.cache?.exported, 'cache/ada/vault', push.text)
     assert.match(push.text, /Secrets: tok \(also TOK\), key\.pem, extra \(optional, not set\)/)
     const sum = createHash('sha256').update(value).digest('hex')
     assert.match(push.text, new RegExp(`sum ${sum}`))

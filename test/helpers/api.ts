@@ -11,6 +11,7 @@ import { createBuilds } from '../../server/builds/service.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
 import { createSubmissions, type SubmissionsOptions } from '../../server/builds/submit.ts'
 import { watchTransitions } from '../../server/builds/transitions.ts'
+import { createAppCache } from '../../server/cache/app-cache.ts'
 import { notFound } from '../../server/errors.ts'
 import { createHealth } from '../../server/health/health.ts'
 import type { FormLimits } from '../../server/http/multipart.ts'
@@ -55,6 +56,8 @@ export interface TestApiOptions {
   uploadLimits?: UploadLimits
   freeBytesMin?: number
   findCommit?: SubmissionsOptions['findCommit']
+  /** Instead of a registry's: which repositories are emptied. */
+  deleteTags?(repository: string): Promise<void>
   formLimits?: Partial<FormLimits>
 }
 
@@ -105,12 +108,15 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
   const cipher = createSecretCipher(randomBytes(32))
   const secrets = createSecrets({ db, apps, cipher, log: silent })
   const health = createHealth({ db, log: silent })
+  const { deleteTags = async () => {} } = options
+  const appCache = createAppCache({ db, apps, deleteTags, log: silent })
   const { sseOptions } = options
   const face = await givenHttp(
     t,
     (publicUrl) =>
       createRoutes({
         apps,
+        appCache,
         secrets,
         builds,
         builders,

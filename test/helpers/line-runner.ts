@@ -27,7 +27,7 @@ export function givenPipeline(
     builderDisks: { take: async () => undefined },
     secrets: noSecrets,
     sourceFile: () => '/dev/null',
-    manifestExists: async () => true,
+    findImage: async (_, digest) => ({ digest }),
     registryService: () => {},
     openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),
     registryName: () => 'registry.example',

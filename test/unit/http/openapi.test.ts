@@ -12,6 +12,7 @@ import { bodyOf, givenHttp } from '../../helpers/http.ts'
 const none = {} as never
 const routes = createRoutes({
   apps: none,
+  appCache: none,
   secrets: none,
   builds: none,
   builders: none,
