@@ -1,8 +1,11 @@
 // How one attempt of a build ended, as the worker sees it.
 import type { BuildResult } from '../../agent/protocol.ts'
+import type { Lease } from '../queue/lease.ts'
 import type { FoundImage } from '../registry/find-image.ts'
 import type { Redactor } from '../secrets/redact.ts'
+import type { Log } from '../telemetry/log.ts'
 import { BuildFailure } from './failure.ts'
+import type { Resources } from './pod-config.ts'
 import { redactFailure, redactResult } from './redacted.ts'
 import type { StopReason } from './watchdog.ts'
 
@@ -24,4 +27,27 @@ export function redactOutcome(outcome: Outcome, { text }: Redactor): Outcome {
 
 export function toFailure(result: BuildResult): BuildFailure {
   return new BuildFailure(result.failure_class ?? 'infra', result.error ?? 'the build failed')
+}
+
+/** The end of an attempt that was stopped from outside. */
+export async function concludeStopped(
+  lease: Lease,
+  reason: StopReason,
+  { resources, log }: { resources: Resources; log: Log },
+): Promise<void> {
+  switch (reason) {
+    case 'cancel':
+      await lease.cancelled()
+      return
+    case 'drain':
+      await lease.handBack()
+      return
+    case 'timeout': {
+      const error = `the build took longer than its timeout of ${resources.timeoutSeconds} s`
+      await lease.fail({ failureClass: 'timeout', error })
+      return
+    }
+    case 'lease_lost':
+      log.warn({ buildId: lease.buildId }, 'lease lost; another worker has the build')
+  }
 }

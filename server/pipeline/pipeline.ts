@@ -3,7 +3,6 @@
 // that puts its builder's disk in order outlives its result.
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { type BuildResult, EGRESS_PORT, REGISTRY_PORT, SECRETS_PORT } from '../../agent/protocol.ts'
 import type { Tokens } from '../auth/tokens.ts'
@@ -44,18 +43,16 @@ import { converse } from './conversation.ts'
 import { BuildFailure } from './failure.ts'
 import { createLogWriter, type LogWriter } from './log-writer.ts'
 import { type Network, openNetwork } from './network.ts'
-import { type Outcome, redactOutcome, toFailure } from './outcome.ts'
+import { concludeStopped, type Outcome, redactOutcome, toFailure } from './outcome.ts'
 import { persist as persistWrite } from './persist.ts'
 import { podConfig, type Resources, resourcesOf } from './pod-config.ts'
-import { explainPodEnd } from './pod-end.ts'
+import { podEnd } from './pod-end.ts'
 import { redactedWriter } from './redacted.ts'
 import { createSecretsService } from './secrets-service.ts'
 import { verifyImage } from './verify-image.ts'
 import { startWatchdog, type Watchdog } from './watchdog.ts'
 
 const CACHE_WAIT_MS = CACHE_EXPORT_DEADLINE_MS + CACHE_EXPORT_GRACE_MS
-const POD_EXIT_WAIT_MS = 2_000
-const CONSOLE_LINES_SHOWN = 20
 
 export interface PipelineOptions {
   db: Db
@@ -253,16 +250,7 @@ export function createPipeline(options: PipelineOptions) {
       })
     } catch (error) {
       if (signal.aborted) throw error
-      // A VM that died breaks the channel first; a moment later its exit says more.
-      const exit = await Promise.race([pod.exited, sleep(POD_EXIT_WAIT_MS, undefined)])
-      for (const line of pod.console().trimEnd().split('\n').slice(-CONSOLE_LINES_SHOWN)) {
-        if (line.trim()) await writer.write({ type: 'log', line: `console: ${line.trimEnd()}` })
-      }
-      const end = explainPodEnd(asError(error), exit, {
-        noun,
-        consoleTail: pod.console(),
-        afterMs: Date.now() - started,
-      })
+      const end = await podEnd(pod, asError(error), { noun, started, writer })
       end.beforeHello = !saidHello
       throw end
     }
@@ -307,21 +295,7 @@ export function createPipeline(options: PipelineOptions) {
       log.info({ buildId: build.id, failureClass, failed }, 'build failed')
       return
     }
-    switch (outcome.reason) {
-      case 'cancel':
-        await lease.cancelled()
-        return
-      case 'drain':
-        await lease.handBack()
-        return
-      case 'timeout': {
-        const error = `the build took longer than its timeout of ${resources.timeoutSeconds} s`
-        await lease.fail({ failureClass: 'timeout', error })
-        return
-      }
-      case 'lease_lost':
-        log.warn({ buildId: build.id }, 'lease lost; another worker has the build')
-    }
+    await concludeStopped(lease, outcome.reason, { resources, log })
   }
 
   const persist = ({ build, watchdog }: Run, write: () => Promise<void>) =>

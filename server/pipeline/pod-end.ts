@@ -1,6 +1,11 @@
 // Why a pod ended before its result: from its exit and the tail of its console to a class and a sentence.
-import type { PodExit } from '../runners/runner.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Pod, PodExit } from '../runners/runner.ts'
 import { BuildFailure } from './failure.ts'
+import type { LogWriter } from './log-writer.ts'
+
+const POD_EXIT_WAIT_MS = 2_000
+const CONSOLE_LINES_SHOWN = 20
 
 const GUEST_OUT_OF_MEMORY = /Out of memory: Killed process|System is deadlocked on memory/
 const GUEST_PANIC = /Kernel panic - not syncing: (.*)/
@@ -34,4 +39,19 @@ export function explainPodEnd(
   if (error instanceof BuildFailure) return error
   const message = `the build agent did not answer ${after}: ${error.message}`
   return new BuildFailure('infra', message, { cause: error })
+}
+
+/** Writes the end of the pod's console into the log and says why it ended. */
+export async function podEnd(
+  pod: Pod,
+  error: Error,
+  { noun, started, writer }: { noun: string; started: number; writer: Pick<LogWriter, 'write'> },
+): Promise<BuildFailure> {
+  // A VM that died breaks the channel first; a moment later its exit says more.
+  const exit = await Promise.race([pod.exited, sleep(POD_EXIT_WAIT_MS, undefined)])
+  for (const line of pod.console().trimEnd().split('\n').slice(-CONSOLE_LINES_SHOWN)) {
+    if (line.trim()) await writer.write({ type: 'log', line: `console: ${line.trimEnd()}` })
+  }
+  const afterMs = Date.now() - started
+  return explainPodEnd(error, exit, { noun, consoleTail: pod.console(), afterMs })
 }
