@@ -56,6 +56,7 @@ test('a commit is built again by branch, tag, or hash, with the app’s settings
     target: 'final',
     build_args: { A: '1' },
     build_policy: { cpus: 4, memory_mb: 1024 },
+    cache_scope: 'web',
   })
 
   const byTag = await built(
