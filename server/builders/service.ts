@@ -114,6 +114,14 @@ export function createBuilders({
       return get(principal, id)
     },
 
+    /** The next build of the app finds its own builder empty; what a build of it saves now is dropped. */
+    async pruneOfApp(appId: string): Promise<void> {
+      await db.transaction(async (trx) => {
+        const builder = await store.ofApp(trx, appId)
+        if (builder) await store.prune(trx, builder.key)
+      })
+    },
+
     /** The builder that a request names; throws `not_found` or `conflict`. */
     async named(
       trx: Queryable,

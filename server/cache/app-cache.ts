@@ -1,7 +1,8 @@
-// Dropping the registry cache of an app: its scope's repository and those of each runtime its builds had.
-
+// Dropping the cache of an app: its scope's repository, those of each runtime its builds had, and what its own
+// builder holds.
 import type { Apps } from '../apps/service.ts'
 import type { Principal } from '../auth/principal.ts'
+import type { Builders } from '../builders/service.ts'
 import type { Db } from '../db/pool.ts'
 import type { Log } from '../telemetry/log.ts'
 import { appCacheScope, tenantCache } from './keys.ts'
@@ -9,6 +10,7 @@ import { appCacheScope, tenantCache } from './keys.ts'
 export interface AppCacheOptions {
   db: Db
   apps: Pick<Apps, 'get'>
+  builders: Pick<Builders, 'pruneOfApp'>
   /** Empties a repository; also fine when there is none. */
   deleteTags(repository: string): Promise<void>
   log: Log
@@ -16,7 +18,7 @@ export interface AppCacheOptions {
 
 export type AppCache = ReturnType<typeof createAppCache>
 
-export function createAppCache({ db, apps, deleteTags, log }: AppCacheOptions) {
+export function createAppCache({ db, apps, builders, deleteTags, log }: AppCacheOptions) {
   async function runtimesOf(tenant: string, scope: string): Promise<string[]> {
     const found = await db('builds')
       .where({ tenant })
@@ -36,6 +38,7 @@ export function createAppCache({ db, apps, deleteTags, log }: AppCacheOptions) {
       for (const runtime of [undefined, ...runtimes]) {
         await deleteTags(tenantCache({ tenant, scope, runtime }))
       }
+      await builders.pruneOfApp(app.id)
       log.info({ app: name, tenant, scope, user: principal.user }, 'cache of an app dropped')
     },
   }

@@ -102,6 +102,7 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
       appCache: createAppCache({
         db,
         apps,
+        builders,
         deleteTags: core.registryClient.deleteTags,
         log: log.child({ mod: 'cache' }),
       }),

@@ -29,6 +29,22 @@ test('the scope of the app is emptied, with each runtime its builds had', async 
   assert.deepEqual(emptied, ['cache/acme/web', 'cache/acme/web/nodejs20'])
 })
 
+test('the app’s own builder forgets what it holds, that of another app does not', async (t) => {
+  const { call, db } = await givenApp(t)
+  await call('/apps', jsonBody('POST', { name: 'other' }))
+  const apps = await db('apps').orderBy('name', 'desc').select('id', 'name')
+  const same = { tenant: 'acme', disk_size_gb: 1, generation: 'b-1', generation_worker: 'w' }
+  for (const { id, name } of apps) {
+    await db('builders').insert({ ...same, key: name, id: name, name, app_id: id })
+  }
+  assert.equal((await call('/apps/web/cache', DELETE)).status, 204)
+  const left = await db('builders').orderBy('key').select('key', 'generation', 'status')
+  assert.deepEqual(left, [
+    { key: 'other', generation: 'b-1', status: 'ready' },
+    { key: 'web', generation: null, status: 'pruning' },
+  ])
+})
+
 test('a scope that the app was given is the one that is emptied', async (t) => {
   const { call, emptied } = await givenApp(t, { cache_scope: 'team-web' })
   assert.equal((await call('/apps/web/cache', DELETE)).status, 204)

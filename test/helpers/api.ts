@@ -109,7 +109,7 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
   const secrets = createSecrets({ db, apps, cipher, log: silent })
   const health = createHealth({ db, log: silent })
   const { deleteTags = async () => {} } = options
-  const appCache = createAppCache({ db, apps, deleteTags, log: silent })
+  const appCache = createAppCache({ db, apps, builders, deleteTags, log: silent })
   const { sseOptions } = options
   const face = await givenHttp(
     t,
