@@ -68,7 +68,7 @@ export function createRunner(kind: RunnerKind, { runDir, dataDir, log }: RunnerF
         log.error({ err: asError(error), podId: id }, 'could not remove a dead pod')
       }
     }
-    if (swept.length > 0) log.info({ podIds: swept }, 'removed pods of a dead server')
+    if (swept.length > 0) log.warn({ podIds: swept }, 'removed pods of a dead server')
     return swept
   }
 
