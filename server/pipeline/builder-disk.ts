@@ -44,9 +44,13 @@ export async function takeDisk(
     await say('The builder is not used: its disk needs a VM, and builds run in sandboxes here')
     return undefined
   }
-  const disk = await builderDisks.take(build)
+  // BuildKit keeps what steps print among its state, and a step may print a secret.
+  const hasSecrets = (build.request.secrets ?? []).length > 0
+  const builderPromotes = build.builderPromotes && !hasSecrets
+  const disk = await builderDisks.take({ ...build, builderPromotes })
   const state = disk?.isWarm ? 'has the state of earlier builds' : 'is empty'
-  await say(`Builder ${build.request.builder_id} ${disk ? state : 'has no disk now'}`)
+  const stays = disk && hasSecrets ? '; this build has secrets and will not change it' : ''
+  await say(`Builder ${build.request.builder_id} ${disk ? state : 'has no disk now'}${stays}`)
   return disk
 }
 

@@ -9,6 +9,7 @@ import { createTokens } from '../../server/auth/tokens.ts'
 import { createBuilderDisks } from '../../server/builders/disks.ts'
 import { createBuilderStore } from '../../server/builders/store.ts'
 import { readEvents } from '../../server/builds/event-store.ts'
+import type { BuildRequest } from '../../server/builds/schema.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
 import { createPipeline } from '../../server/pipeline/pipeline.ts'
 import { claimNext } from '../../server/queue/claim.ts'
@@ -84,7 +85,8 @@ async function given(t: TestContext) {
     return build.id
   }
 
-  const queued = (promotes = true) => givenBuild(db, { builder: { key, id: 'ci', promotes } })
+  const queued = (promotes = true, request: BuildRequest = {}) =>
+    givenBuild(db, { builder: { key, id: 'ci', promotes }, request })
   const generation = async () => (await db('builders').where({ key }).first()).generation
   const files = () => readdir(join(root, key)).catch(() => [])
   const build = async (id: string) => (await createBuildStore({ db }).get(id))!
@@ -148,6 +150,16 @@ test('a build that may not change its builder gets the state and leaves none', a
   assert.equal(specs[1]?.config.cache_disk?.save, false)
   assert.equal(await generation(), `${id}-1`)
   assert.deepEqual(await files(), [`${id}-1.img`])
+})
+
+test('a build with secrets leaves no state, which would hold what its steps print', async (t) => {
+  const { run, queued, generation, files, lines, specs } = await given(t)
+  const { id } = await queued(true, { secrets: [{ id: 'token', optional: true }] })
+  await run()
+  assert.equal(specs[0]?.config.cache_disk?.save, false)
+  assert.equal(await generation(), null)
+  assert.deepEqual(await files(), [])
+  assert.ok((await lines(id)).some((line) => /has secrets and will not change it/.test(line)))
 })
 
 test('a build that breaks on its builder is tried once more without it, and its state is dropped', async (t) => {
