@@ -1,12 +1,13 @@
 // The disks of builders on this worker: `<root>/<key>/<generation>.img`. A generation is never written again: a
 // build gets a clone of it under a name of its own, which becomes the next generation or goes. The host copies
 // these files and never looks into them: a guest has written them.
-import { mkdir, open, readdir, rm, stat } from 'node:fs/promises'
+import { mkdir, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import type { Db } from '../db/pool.ts'
 import { makeLastingDisk } from '../disks/scratch-disk.ts'
 import { asError } from '../errors.ts'
+import { fsync } from '../fsync.ts'
 import { BUILDER_CLONE_DEADLINE_MS } from '../limits.ts'
 import { requireDiskRoom } from '../objects/disk-room.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'
@@ -106,8 +107,8 @@ export function createBuilderDisks(options: BuilderDisksOptions) {
       promotes: build.builderPromotes,
       beginSave: lease.beginSave,
       async promote() {
-        await flush(file)
-        await flush(join(root, key))
+        await fsync(file)
+        await fsync(join(root, key))
         // Whatever it held before is not used from here on, be it of another worker or another BuildKit.
         isKept = await lease.promote(held.generation?.name, { name, worker, stamp })
         if (isKept && base !== undefined) await rm(join(root, key, `${base}.img`), { force: true })
@@ -155,13 +156,4 @@ export function createBuilderDisks(options: BuilderDisksOptions) {
 async function clone(from: string, to: string): Promise<void> {
   const args = ['--reflink=auto', '--sparse=auto', '--no-target-directory', from, to]
   await execa('cp', args, { stdin: 'ignore', timeout: BUILDER_CLONE_DEADLINE_MS })
-}
-
-async function flush(path: string): Promise<void> {
-  const handle = await open(path, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
 }

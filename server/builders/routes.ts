@@ -1,7 +1,7 @@
 // /builders: parse, call the service, shape the reply.
 import { z } from 'zod'
+import { tagFilter } from '../http/query.ts'
 import { json, route } from '../http/route.ts'
-import { BUILD_TAGS_MAX } from '../limits.ts'
 import { BuilderId, CreateBuilder, toWire, WireBuilder } from './schema.ts'
 import type { Builders } from './service.ts'
 
@@ -9,16 +9,7 @@ const common = { tag: 'builders', resource: 'builder' }
 const params = z.object({ id: BuilderId })
 
 const ListQuery = z.strictObject({
-  tags: z
-    .record(z.string().min(1).max(128), z.string().max(256))
-    .refine((tags) => Object.keys(tags).length <= BUILD_TAGS_MAX, {
-      error: `at most ${BUILD_TAGS_MAX} tags`,
-    })
-    .optional()
-    .meta({
-      description: 'Builders that have all of them: `?tags[team]=web`.',
-      param: { style: 'deepObject', explode: true },
-    }),
+  tags: tagFilter('Builders that have all of them: `?tags[team]=web`.'),
 })
 
 export function builderRoutes({ builders }: { builders: Builders }) {

@@ -3,9 +3,9 @@ import { z } from 'zod'
 import { AppName } from '../apps/schema.ts'
 import { AppError, invalidRequest } from '../errors.ts'
 import { etagHeaders, fresh, IF_NONE_MATCH, NOT_MODIFIED } from '../http/etag.ts'
-import { InstantText } from '../http/query.ts'
+import { InstantText, tagFilter } from '../http/query.ts'
 import { json, route } from '../http/route.ts'
-import { BUILD_TAGS_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX } from '../limits.ts'
+import { PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX } from '../limits.ts'
 import type { BuildRoutesOptions } from './routes.ts'
 import { Build, BuildId, BuildStatus } from './schema.ts'
 
@@ -15,16 +15,7 @@ const ListBuilds = z.strictObject({
   tenant: z.string().max(64).optional().meta({
     description: "Another tenant's builds; needs `build:admin`.",
   }),
-  tags: z
-    .record(z.string().min(1).max(128), z.string().max(256))
-    .refine((tags) => Object.keys(tags).length <= BUILD_TAGS_MAX, {
-      error: `at most ${BUILD_TAGS_MAX} tags`,
-    })
-    .optional()
-    .meta({
-      description: 'Builds that have all of them: `?tags[team]=web&tags[env]=prod`.',
-      param: { style: 'deepObject', explode: true },
-    }),
+  tags: tagFilter('Builds that have all of them: `?tags[team]=web&tags[env]=prod`.'),
   created_after: InstantText.optional().meta({ description: 'Created then or later.' }),
   created_before: InstantText.optional().meta({ description: 'Created earlier than then.' }),
   limit: z.coerce.number().int().min(1).max(PAGE_ROWS_MAX).default(PAGE_ROWS_DEFAULT),

@@ -1,5 +1,6 @@
 // Words of query strings that several routes share.
 import { z } from 'zod'
+import { BUILD_TAGS_MAX } from '../limits.ts'
 
 /** `true`, `1`, `false` or `0`. */
 export const BooleanText = z
@@ -26,6 +27,17 @@ export const InstantText = z.iso
   .datetime({ offset: true, error: 'must be an instant like 2026-01-31T12:00:00Z' })
   .transform((text) => new Date(text))
   .meta({ override: { type: 'string', format: 'date-time' } })
+
+/** `tags[team]=web&tags[env]=prod`: whatever has all of them. */
+export function tagFilter(description: string) {
+  return z
+    .record(z.string().min(1).max(128), z.string().max(256))
+    .refine((tags) => Object.keys(tags).length <= BUILD_TAGS_MAX, {
+      error: `at most ${BUILD_TAGS_MAX} tags`,
+    })
+    .optional()
+    .meta({ description, param: { style: 'deepObject', explode: true } })
+}
 
 /** `tags[team]=backend` → `tags: { team: 'backend' }`, as OpenAPI's deepObject has it. */
 export function nested(query: Record<string, unknown>): Record<string, unknown> {

@@ -3,6 +3,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { fsync } from '../fsync.ts'
 
 export interface StoredObject {
   /** Name within the store, `sources/<hex>`. */
@@ -58,7 +59,7 @@ export function createLocalObjects({ root }: { root: string }) {
     const keep = async () => {
       await mkdir(dirname(path(key)), { recursive: true, mode: 0o700 })
       await rename(name, path(key))
-      await syncFolder(dirname(path(key)))
+      await fsync(dirname(path(key)))
     }
     return { key, sha256: `sha256:${hex}`, bytes, keep, discard }
   }
@@ -90,14 +91,5 @@ export function createLocalObjects({ root }: { root: string }) {
       for (const name of left) await rm(join(temporary, name), { force: true })
       return left.length
     },
-  }
-}
-
-async function syncFolder(dir: string): Promise<void> {
-  const folder = await open(dir, 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
   }
 }
