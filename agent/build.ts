@@ -17,12 +17,15 @@ import { exportCache } from './cache-export.ts'
 import type { Channel } from './channel.ts'
 import { note } from './clock.ts'
 import { explainFailure, type Failure } from './failure.ts'
+import { FetchFailure } from './fetch-failure.ts'
 import type { StepsMemory } from './memory.ts'
 import { createProgress, type Progress } from './progress.ts'
 import type { BuildConfig, BuildResult, EventMessage } from './protocol.ts'
 import { finalBaseDigest, provenanceOf } from './provenance.ts'
 import { removeSecrets, takeSecrets } from './secrets.ts'
-import { type SourceInput, unpackSource } from './source.ts'
+import type { SourceInput } from './source.ts'
+import { takeSource } from './take-source.ts'
+import { trustFile } from './trust.ts'
 
 /** The sentence of seed 000 (ErrDockerfileRequired), as the server says it too. */
 const DOCKERFILE_REQUIRED =
@@ -49,7 +52,8 @@ export interface BuildRun {
 }
 
 export async function runBuild(options: BuildOptions): Promise<BuildRun> {
-  const { config, runFolder, signal } = options
+  let { config } = options
+  const { runFolder, signal } = options
   const started = performance.now()
   let last: Promise<void> = Promise.resolve()
   let version: Promise<string> | undefined
@@ -66,17 +70,21 @@ export async function runBuild(options: BuildOptions): Promise<BuildRun> {
     await last
     return withoutSecrets(config, error as Error)
   }
+  const caFile = trustFile(config.ca_certificates, runFolder)
   const disk = config.cache_disk && openCacheDisk(config.cache_disk)
   const daemon = startBuildkitdOn(disk, {
     config,
     runFolder: `${runFolder}/buildkit`,
     cpus: availableParallelism(),
+    caFile,
   })
   const progress = createProgress(emit)
   let outcome: Outcome
   let paths: PreparedPaths | undefined
   try {
-    paths = await prepare(options, daemon, emit)
+    const prepared = await prepare(options, { daemon, emit, caFile, secretsFolder })
+    config = prepared.config
+    paths = prepared.paths
     emit({ type: 'status', status: 'building' })
     const args = buildctlArgs(config, { ...paths, secretsFolder })
     const buildctl = startBuildctl(args, `${runFolder}/docker`)
@@ -159,35 +167,37 @@ class PrepareFailure extends Error {
   }
 }
 
+interface Preparing {
+  daemon: Buildkitd
+  emit(message: EventMessage): void
+  caFile: string | undefined
+  secretsFolder: string
+}
+
 async function prepare(
-  { config, source, runFolder, channel, signal }: BuildOptions,
-  daemon: Buildkitd,
-  emit: (message: EventMessage) => void,
-): Promise<PreparedPaths> {
-  writeCredentials(config, `${runFolder}/docker`)
-  const unpacked = unpackSource({
-    input: source,
-    folder: config.source_path,
-    warn: (log) => emit({ type: 'log', log }),
-  }).then(
-    () => note('source unpacked'),
-    (error: Error) => {
-      throw sourceFailure(error)
-    },
-  )
+  options: BuildOptions,
+  { daemon, emit, caFile, secretsFolder }: Preparing,
+): Promise<{ config: BuildConfig; paths: PreparedPaths }> {
+  const { channel, runFolder, signal } = options
+  writeCredentials(options.config, `${runFolder}/docker`)
+  const taken = takeSource({ ...options, emit, caFile, secretsFolder }).catch((error: Error) => {
+    signal.throwIfAborted()
+    throw sourceFailure(error)
+  })
   // No step of a tenant may run while the agent still takes callers.
   const isReady = daemon.ready().then(() => note('buildkitd ready'))
-  await Promise.all([unpacked, isReady, channel.connected])
+  const [config] = await Promise.all([taken, isReady, channel.connected])
   signal.throwIfAborted()
   const dockerfile = chooseDockerfile(config, runFolder, emit)
   const pinned = pinBase(config, dockerfile, runFolder)
   if (!pinned.ok) throw new PrepareFailure({ failure_class: 'build', error: pinned.error })
-  return {
+  const paths = {
     socket: daemon.socket,
     metadataFile: `${runFolder}/metadata.json`,
     ...(config.dockerfile === undefined ? {} : { dockerfileFolder: posix.dirname(dockerfile) }),
     ...(pinned.policyFile ? { sourcePolicyFile: pinned.policyFile } : {}),
   }
+  return { config, paths }
 }
 
 /** The path of the one to use. A Dockerfile of the request wins, and stays out of the user's source. */
@@ -213,6 +223,9 @@ function chooseDockerfile(
 }
 
 function sourceFailure(error: NodeJS.ErrnoException): PrepareFailure {
+  if (error instanceof FetchFailure) {
+    return new PrepareFailure({ failure_class: error.failureClass, error: error.message })
+  }
   const failureClass = error.code === 'ENOSPC' ? 'disk' : 'source'
   return new PrepareFailure({
     failure_class: failureClass,

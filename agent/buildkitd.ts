@@ -35,16 +35,23 @@ export interface BuildkitdOptions {
   /** Private folder on tmpfs for socket and configuration. */
   runFolder: string
   cpus: number
+  /** Certificates it trusts; undefined: the system's. */
+  caFile?: string | undefined
 }
 
-export function startBuildkitd({ config, runFolder, cpus }: BuildkitdOptions): Buildkitd {
+export function startBuildkitd({ config, runFolder, cpus, caFile }: BuildkitdOptions): Buildkitd {
   mkdirSync(runFolder, { recursive: true, mode: 0o700 })
   const socket = `${runFolder}/buildkitd.sock`
   const toml = `${runFolder}/buildkitd.toml`
   const rootless = !environment.ownKernel
   writeFileSync(toml, buildkitdToml(config, { socket, cpus, rootless }), { mode: 0o600 })
   const child = spawn('buildkitd', ['--config', toml], {
-    env: { ...BASE_ENV, ...logLimits(), ...proxyEnv(config) },
+    env: {
+      ...BASE_ENV,
+      ...logLimits(),
+      ...proxyEnv(config),
+      ...(caFile === undefined ? {} : { SSL_CERT_FILE: caFile }),
+    },
     stdio: ['ignore', 'ignore', 'pipe'],
   })
   if (child.pid !== undefined) setOomScore(child.pid, OOM_SCORE)

@@ -11,6 +11,8 @@ const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
 const REPOSITORY = /^[a-z0-9]+(?:[._-][a-z0-9]+)*(?:\/[a-z0-9]+(?:[._-][a-z0-9]+)*)*$/
 const SECRET_ID = /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/
 const REGISTRY = /^[A-Za-z0-9.-]+(?::\d{1,5})?$|^\[[0-9a-fA-F:]+\](?::\d{1,5})?$/
+const REPO_URL = /^https:\/\/[^\s@\u0000-\u001f\u007f]+$/
+const REF = /^(?!-)[^\s:*?[\\^~\u0000-\u001f\u007f]+$/
 const RELATIVE_PATH = /^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))[^\u0000-\u001f\u007f]+$/
 
 export function readConfigDevice(device: string): string {
@@ -63,7 +65,10 @@ export function parseConfig(text: string): BuildConfig {
   check.optional('cache_export_seconds', 'number')
   checkAttestations(value.attestations, check.fail)
   check.list('secrets', isGivenSecret)
-  if (value.secrets !== undefined) check.matches('secrets_nonce', /^[\x21-\x7e]{32,128}$/)
+  if (value.repo !== undefined) checkRepo(value, check.fail)
+  check.optional('ca_certificates', 'string')
+  const isGiven = value.secrets !== undefined || hasRepoSecret(value)
+  if (isGiven) check.matches('secrets_nonce', /^[\x21-\x7e]{32,128}$/)
   check.strings('build_args', (name) => NAME.test(name) && !name.startsWith('BUILDKIT_'))
   check.strings('labels', (name) => /^[A-Za-z0-9._/-]+$/.test(name))
   if (value.cache_disk !== undefined && !isCacheDisk(value.cache_disk)) check.fail('cache_disk')
@@ -72,6 +77,26 @@ export function parseConfig(text: string): BuildConfig {
     check.fail('network_mode')
   }
   return value as unknown as BuildConfig
+}
+
+/** What becomes an argument of git, or the name of a file. */
+function checkRepo(
+  { repo, network_mode: mode }: Record<string, unknown>,
+  fail: (field: string) => never,
+): void {
+  const { url, ref, commit, secret } = Object(repo) as Record<string, unknown>
+  const isText = (value: unknown, pattern: RegExp) =>
+    typeof value === 'string' && pattern.test(value)
+  if (!isText(url, REPO_URL)) fail('repo.url')
+  if (ref !== undefined && !isText(ref, REF)) fail('repo.ref')
+  if (commit !== undefined && !isText(commit, /^[0-9a-f]{40,64}$/)) fail('repo.commit')
+  if (secret !== undefined && !isText(secret, SECRET_ID)) fail('repo.secret')
+  // There is no other way to it.
+  if (mode !== 'egress') fail('network_mode')
+}
+
+function hasRepoSecret({ repo }: Record<string, unknown>): boolean {
+  return (Object(repo) as Record<string, unknown>).secret !== undefined
 }
 
 function isCacheDisk(entry: unknown): boolean {

@@ -36,6 +36,14 @@ export const CALLER_DEADLINE_MS = 10_000
 export const CALLER_BYTES_MAX = 4 * 1024
 /** A finished step is reported after this pause, unless it starts again. */
 export const STEP_SETTLE_MS = 100
+/** A repository that the agent fetches: the pack, the files in it, and what git may say. */
+export const FETCH_PACK_BYTES_MAX = 1024 * 1024 * 1024
+export const FETCHED_BYTES_MAX = 512 * 1024 * 1024
+/** Shorter than what the host gives for the preparation of a build. */
+export const FETCH_DEADLINE_SECONDS = 240
+/** With less than 1000 bytes a second. */
+export const FETCH_STALL_SECONDS = 60
+export const GIT_OUTPUT_BYTES_MAX = 64 * 1024
 /** A Dockerfile is read by the agent only to find the base image that is to be pinned. */
 export const DOCKERFILE_BYTES_MAX = 1024 * 1024
 export const BASE_IMAGES_MAX = 500

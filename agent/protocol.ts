@@ -56,7 +56,7 @@ export interface BuildConfig {
   source_path: string
   source_hash: string
   build_args?: Record<string, string>
-  /** Those the host gives on SECRETS_PORT; the agent does not build without each of them. */
+  /** Those the host gives on SECRETS_PORT, and that of `repo`; the agent does not build without each of them. */
   secrets?: GivenSecret[]
   /** What the host wants to hear before it gives them; of use once. */
   secrets_nonce?: string
@@ -74,6 +74,33 @@ export interface BuildConfig {
   /** Labels put on the image, for example org.opencontainers.image.revision. */
   labels?: Record<string, string>
   cache_disk?: CacheDiskConfig
+  /** Where the source comes from, instead of the host. */
+  repo?: RepoConfig
+  /** PEM; trusted beside the system's, by what fetches the source and base images. */
+  ca_certificates?: string
+}
+
+/** A repository elsewhere; the agent fetches one commit of it. */
+export interface RepoConfig {
+  /** https, without credentials. */
+  url: string
+  /** Branch, tag, full name or full hash; absent: what HEAD is there. */
+  ref?: string
+  /** The commit that an earlier attempt has fetched; wins over ref. */
+  commit?: string
+  /** Id of the secret that opens it: `user:password`, or a password alone. */
+  secret?: string
+}
+
+/** What was fetched. */
+export interface FetchedSource {
+  commit: string
+  /** Full name, when it has one. */
+  ref?: string
+  /** Committer's time in seconds since the epoch. */
+  committed_at: number
+  /** SHA-256 of git's archive of it, as source_hash. */
+  hash: string
 }
 
 /** The disk of a builder, behind the others. */
@@ -192,6 +219,8 @@ export type EventMessage =
   | { type: 'step'; step: Step }
   /** One line, without its newline. `step` is the number of the vertex that printed it. */
   | { type: 'log'; log: string; step?: number }
+  /** Once, before the build, when the agent has fetched the source. */
+  | { type: 'source'; source: FetchedSource }
   | { type: 'result'; result: BuildResult }
   /** After the result of a build that has a cache to export. */
   | { type: 'cache'; exported: boolean }

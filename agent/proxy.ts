@@ -2,15 +2,16 @@
 // predefined build arguments, which stay out of the image and of cache keys.
 import { type BuildConfig, EGRESS_PORT } from './protocol.ts'
 
+export const PROXY_URL = `http://127.0.0.1:${EGRESS_PORT}`
+
 /** Upper and lower case: curl reads only the lower-case http_proxy, others only upper case. */
 export function proxyEnv(config: BuildConfig): Record<string, string> {
   if (config.network_mode !== 'egress') return {}
-  const proxy = `http://127.0.0.1:${EGRESS_PORT}`
   const direct = ['localhost', '127.0.0.1', '::1', hostOf(config.registry_public_name)].join(',')
   const env: Record<string, string> = {}
   for (const [name, value] of [
-    ['HTTP_PROXY', proxy],
-    ['HTTPS_PROXY', proxy],
+    ['HTTP_PROXY', PROXY_URL],
+    ['HTTPS_PROXY', PROXY_URL],
     ['NO_PROXY', direct],
   ] as const) {
     env[name] = value

@@ -9,11 +9,11 @@ import { type BuildConfig, SECRETS_PORT, type SecretsRequest } from './protocol.
 
 /** Writes one file for each. Rejects when the host does not give every one of them: a build never goes on with fewer. */
 export async function takeSecrets(
-  config: Pick<BuildConfig, 'secrets' | 'secrets_nonce'>,
+  config: Pick<BuildConfig, 'secrets' | 'secrets_nonce' | 'repo'>,
   folder: string,
   ask: (request: SecretsRequest) => Promise<string> = askHost,
 ): Promise<void> {
-  const ids = (config.secrets ?? []).map(({ id }) => id)
+  const ids = secretIds(config)
   if (ids.length === 0) return
   const nonce = config.secrets_nonce ?? ''
   const found = valuesOf(await ask({ type: 'get_secrets', nonce, secret_ids: ids }))
@@ -22,6 +22,12 @@ export async function takeSecrets(
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   for (const id of ids)
     writeFileSync(`${folder}/${id}`, found.get(id)!, { mode: 0o600, flag: 'wx' })
+}
+
+/** Those of the Dockerfile, and the one that opens the repository. */
+function secretIds({ secrets = [], repo }: Pick<BuildConfig, 'secrets' | 'repo'>): string[] {
+  const own = repo?.secret === undefined ? [] : [repo.secret]
+  return [...new Set([...secrets.map(({ id }) => id), ...own])]
 }
 
 export function removeSecrets(folder: string): void {

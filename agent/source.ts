@@ -1,14 +1,15 @@
-// Unpacks the source from its raw device or open file into /src. Links that are absolute or lead out of the source are
+// Unpacks the source from its raw device, open file or stream into /src. Links that are absolute or lead out of the source are
 // left out with a warning: a repository that holds one should still build.
-import { createReadStream, type ReadStream } from 'node:fs'
+import { createReadStream } from 'node:fs'
 import { isAbsolute, resolve, sep } from 'node:path'
+import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import tar, { type ExtractOptions } from 'tar-fs'
 import { WARNINGS_MAX } from './limits.ts'
 
 const READ_BYTES = 1024 * 1024
 
-export type SourceInput = { device: string } | { fd: number }
+export type SourceInput = { device: string } | { fd: number } | { stream: Readable }
 
 export interface SourceOptions {
   input: SourceInput
@@ -53,7 +54,8 @@ export async function unpackSource({ input, folder, warn }: SourceOptions): Prom
   }
 }
 
-function openInput(input: SourceInput): ReadStream {
+function openInput(input: SourceInput): Readable {
+  if ('stream' in input) return input.stream
   if ('device' in input) return createReadStream(input.device, { highWaterMark: READ_BYTES })
   return createReadStream('', { fd: input.fd, highWaterMark: READ_BYTES })
 }

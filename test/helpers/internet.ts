@@ -27,11 +27,16 @@ export interface Certificate {
   keyFile: string
 }
 
-export async function givenCertificate(t: TestContext, host: string): Promise<Certificate> {
+export async function givenCertificate(
+  t: TestContext,
+  host: string,
+  others: readonly string[] = [],
+): Promise<Certificate> {
   const dir = await mkdtemp(join(tmpdir(), 'hm-cert-'))
   t.after(() => rm(dir, { recursive: true, force: true }))
   const [certFile, keyFile] = [join(dir, 'cert.pem'), join(dir, 'key.pem')]
-  const subject = ['-subj', `/CN=${host}`, '-addext', `subjectAltName=DNS:${host}`]
+  const names = [host, ...others].map((name) => `DNS:${name}`).join(',')
+  const subject = ['-subj', `/CN=${host}`, '-addext', `subjectAltName=${names}`]
   const files = ['-keyout', keyFile, '-out', certFile]
   await execa('openssl', [
     'req',

@@ -8,6 +8,9 @@ import { DEBIAN_SUITE } from '../debian-index.ts'
 import type { Tools } from '../tools.ts'
 
 const DEADLINE_MS = 900_000
+/** Nobody reads them in a build; they are as much as git takes. */
+const LEFT_OUT = ['doc', 'man', 'info', 'locale'].map((name) => `/usr/share/${name}/*`)
+const LICENCES = '/usr/share/doc/*/copyright'
 
 export interface DebianBase {
   tar: string
@@ -20,7 +23,7 @@ export async function debianBase(
   tools: Tools,
   packages: string[],
 ): Promise<DebianBase> {
-  const inputs = `${DEBIAN_SUITE} ${packages.join()}`
+  const inputs = `${DEBIAN_SUITE} ${packages.join()} ${dpkgOptions().join()}`
   const key = createHash('sha256').update(inputs).digest('hex').slice(0, 12)
   const dir = await cache.part({
     name: 'builder-base',
@@ -38,9 +41,14 @@ export async function debianSources({ tar }: DebianBase): Promise<string> {
   return `${stdout}\n`
 }
 
+function dpkgOptions(): string[] {
+  return [...LEFT_OUT.map((path) => `path-exclude=${path}`), `path-include=${LICENCES}`]
+}
+
 async function bootstrap(mmdebstrap: string, packages: string[], tar: string): Promise<void> {
   // essential: dpkg goes with anything smaller, and the packages could not be configured.
   const args = ['--quiet', '--variant=essential', `--include=${packages.join(',')}`]
+  for (const option of dpkgOptions()) args.push(`--dpkgopt=${option}`)
   const command = [mmdebstrap, ...args, DEBIAN_SUITE, tar]
   // Without root it makes user namespaces, which many machines do not allow.
   const plain = await execa(mmdebstrap, command.slice(1), { reject: false, timeout: DEADLINE_MS })
