@@ -3,8 +3,6 @@ import { GitError } from './git.ts'
 import { ERROR_CHARS_MAX } from './limits.ts'
 import type { FailureClass, RepoConfig } from './protocol.ts'
 
-const MiB = 1024 * 1024
-
 export class FetchFailure extends Error {
   override name = 'FetchFailure'
   readonly failureClass: FailureClass
@@ -25,15 +23,9 @@ interface Given {
   repo: RepoConfig
   host: string
   words: string
-  packBytesMax: number
 }
 
 const REASONS: readonly Reason[] = [
-  {
-    pattern: /died of signal 25|File too large|file size limit/i,
-    says: ({ packBytesMax }) =>
-      `what the repository sends is over the limit of ${Math.floor(packBytesMax / MiB)} MiB`,
-  },
   {
     pattern: /HTTP code 403 from proxy|CONNECT tunnel failed, response 403/,
     says: ({ host }) =>
@@ -70,11 +62,7 @@ const REASONS: readonly Reason[] = [
   },
 ]
 
-export function explainFetch(
-  error: unknown,
-  repo: RepoConfig,
-  { packBytesMax }: { packBytesMax: number },
-): FetchFailure {
+export function explainFetch(error: unknown, repo: RepoConfig): FetchFailure {
   const say = (why: string) => `the source could not be fetched from ${repo.url}: ${why}`
   if (error instanceof FetchFailure) return new FetchFailure(say(error.message), error.failureClass)
   if (!(error instanceof GitError)) {
@@ -90,7 +78,7 @@ export function explainFetch(
   const words = wordsOf(error.stderr)
   const reason = REASONS.find(({ pattern }) => pattern.test(error.stderr))
   const { host } = new URL(repo.url)
-  return new FetchFailure(say(reason?.says({ repo, host, words, packBytesMax }) ?? words))
+  return new FetchFailure(say(reason?.says({ repo, host, words }) ?? words))
 }
 
 /** Its last complaint, on one line; the remote's own lines may say anything, so nothing of them is shown raw. */

@@ -1,7 +1,15 @@
 // The source of a build that names a repository: one commit of it, fetched through the way out, then unpacked
 // from git's own archive, so that a build sees the same as when that commit is pushed to a hosted app.
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { Transform } from 'node:stream'
 import { explainFetch, FetchFailure } from './fetch-failure.ts'
 import { createGit, type Git } from './git.ts'
@@ -74,7 +82,7 @@ export async function fetchSource(options: FetchOptions): Promise<FetchedSource>
     }
   } catch (error) {
     options.signal.throwIfAborted()
-    throw explainFetch(error, repo, limits)
+    throw explainFetch(isFull(work, limits.packBytesMax) ? tooMuch(limits) : error, repo)
   } finally {
     clock.stop()
     if (credentialsFile) rmSync(credentialsFile, { force: true })
@@ -109,6 +117,22 @@ function notFound(name: string, url: string): string {
   if (name === 'HEAD') return `${url} has no HEAD: it is empty, or its default branch is; give ref`
   const hint = /^[0-9a-f]{7,}$/.test(name) ? '; a commit is named by its full hash' : ''
   return `${url} has no branch or tag ${name}${hint}`
+}
+
+/** Whether git has died over the limit of a file: it does not say so. */
+function isFull(work: string, bytesMax: number): boolean {
+  const folder = `${work}/repo.git/objects/pack`
+  try {
+    return readdirSync(folder).some((name) => statSync(`${folder}/${name}`).size >= bytesMax)
+  } catch {
+    // It did not come so far.
+    return false
+  }
+}
+
+function tooMuch({ packBytesMax }: typeof FETCH_LIMITS): FetchFailure {
+  const limit = `${Math.floor(packBytesMax / MiB)} MiB`
+  return new FetchFailure(`what the repository sends is over the limit of ${limit}`)
 }
 
 interface Unpack {
