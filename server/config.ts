@@ -66,6 +66,7 @@ const Environment = z.object({
     .string()
     .regex(/^[1-9]\d{0,4}(?:,[1-9]\d{0,4})*$/, { error: 'must be a comma-separated list of ports' })
     .default(EGRESS_PORTS_DEFAULT.join(',')),
+  EGRESS_CA_FILE: z.string().min(1).optional(),
   ...otelVariables,
 })
 
@@ -104,6 +105,8 @@ export interface Config {
   egressPorts: number[]
   /** The firm's own proxy, through which public addresses are reached. */
   egressProxyUrl: string | undefined
+  /** PEM file of certificates that builds trust when they fetch sources and base images. */
+  egressCaFile: string | undefined
   otlp: OtlpSettings
 }
 
@@ -136,6 +139,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     logLevel: e.LOG_LEVEL,
     egressAllowAddresses: e.EGRESS_ALLOW_ADDRESSES.split(',').filter((part) => part !== ''),
     egressProxyUrl: e.EGRESS_PROXY_URL,
+    egressCaFile: e.EGRESS_CA_FILE && resolve(e.EGRESS_CA_FILE),
     egressPorts: e.EGRESS_PORTS.split(',').map(Number),
     otlp: otlpSettings(e),
   }

@@ -88,6 +88,7 @@ export const SOURCE_BYTES_MAX = 512 * MiB
 export const SOURCE_EXPANDED_BYTES_MAX = 2 * GiB
 export const SOURCE_ENTRIES_MAX = 200_000
 export const SOURCE_PATH_BYTES_MAX = 4_096
+export const REPO_URL_CHARS_MAX = 2_048
 export const ARCHIVE_DEADLINE_MS = 600_000
 
 // Git over HTTP
@@ -191,6 +192,8 @@ export const EGRESS_PORTS_DEFAULT: readonly number[] = [80, 443]
 export const EGRESS_CONNECTIONS_MAX = 256
 /** Of one build, all that it asks for; each is recorded, and those beyond are refused. */
 export const EGRESS_ATTEMPTS_PER_BUILD_MAX = 10_000
+/** Certificates of EGRESS_CA_FILE: they go into each build's configuration. */
+export const CA_FILE_BYTES_MAX = 1 * MiB
 /** Different ones, in the log of one build. */
 export const EGRESS_REFUSALS_NAMED_MAX = 100
 /** Events of connections shown at the end of a build's log; all of them are stored. */

@@ -4,7 +4,12 @@ import { z } from 'zod'
 import { AppName } from '../apps/schema.ts'
 import { invalidRequest } from '../errors.ts'
 import { validate } from '../http/validation.ts'
-import { BUILD_CPUS_MAX, BUILD_MEMORY_MB_MAX, BUILD_TIMEOUT_SECONDS_MAX } from '../limits.ts'
+import {
+  BUILD_CPUS_MAX,
+  BUILD_MEMORY_MB_MAX,
+  BUILD_TIMEOUT_SECONDS_MAX,
+  REPO_URL_CHARS_MAX,
+} from '../limits.ts'
 import { SUBMIT_EXAMPLE } from './examples.ts'
 import {
   Attestations,
@@ -64,12 +69,23 @@ export const SubmitFields = z.strictObject({
     description: 'JSON object {"provenance"?: "min" | "max" | "off", "sbom"?: boolean}.',
   }),
   app: AppName.optional().meta({ description: 'Build a commit of this hosted app again.' }),
-  ref: z.string().max(512).optional().meta({ description: 'Branch or tag of `app`.' }),
+  ref: z
+    .string()
+    .max(512)
+    .optional()
+    .meta({ description: 'Branch or tag of `app` or `repo_url`; of the latter also a full hash.' }),
   commit: z
     .string()
     .regex(/^[0-9a-f]{7,40}$/, { error: 'must be 7 to 40 hexadecimal digits' })
     .optional()
     .meta({ description: 'Commit of `app`.' }),
+  repo_url: z.string().max(REPO_URL_CHARS_MAX).optional().meta({
+    description:
+      'https://host/path that the build fetches under its network policy, or the address of a hosted app.',
+  }),
+  repo_secret: shape.repo_secret.meta({
+    description: 'Secret that opens `repo_url`: `user:password`, or a password alone.',
+  }),
 })
 export type SubmitFields = z.infer<typeof SubmitFields>
 
@@ -78,7 +94,8 @@ export const SubmitForm = z
   .object({
     source: z.string().optional().meta({
       contentMediaType: 'application/octet-stream',
-      description: 'tar archive, plain or gzip-compressed; required unless `app` is given.',
+      description:
+        'tar archive, plain or gzip-compressed; required unless `app` or `repo_url` is given.',
     }),
     ...SubmitFields.shape,
     // OpenAPI would send an array as several parts; here it is the text of one.

@@ -10,6 +10,7 @@ import {
   BUILD_SECRETS_MAX,
   BUILD_TAGS_MAX,
   BUILD_TIMEOUT_SECONDS_MAX,
+  REPO_URL_CHARS_MAX,
 } from '../limits.ts'
 import { NetworkSummary } from './connections.ts'
 import { BUILD_EXAMPLE, STEP_EXAMPLE } from './examples.ts'
@@ -180,6 +181,10 @@ export const BuildRequest = z.strictObject({
   /** `linux/amd64`; only the worker's own. */
   platform: z.string().max(64).optional(),
   builder_id: z.string().max(64).optional(),
+  /** Where the source is fetched from, inside the sandbox; the build's `ref` says what of it. */
+  repo_url: z.string().max(REPO_URL_CHARS_MAX).optional(),
+  /** The secret that opens it. */
+  repo_secret: SecretId.optional(),
   attestations: Attestations.optional(),
   no_cache: z.boolean().optional(),
   /** Commit time in seconds; becomes SOURCE_DATE_EPOCH. */
@@ -192,6 +197,10 @@ export const Provenance = z
     base_image_digest: z.string().optional(),
     base_images: z.array(z.object({ ref: z.string(), digest: z.string() })).optional(),
     source_hash: z.string(),
+    source: z
+      .object({ url: z.string(), ref: z.string().optional(), commit: z.string() })
+      .optional()
+      .meta({ description: 'Only of a build with `repo_url`: what was fetched.' }),
     lockfile_hashes: z.record(z.string(), z.string()).optional(),
     buildkit_version: z.string(),
     runner: z.string().optional().meta({ description: 'What isolated the build: `qemu`.' }),
@@ -266,6 +275,7 @@ export const Build = z
     app: z.string().optional(),
     ref: z.string().optional(),
     commit: z.string().optional(),
+    repo_url: z.string().optional().meta({ description: 'Where the source is fetched from.' }),
     pusher: z.string().optional(),
     tags: BuildTags.optional(),
     builder_id: z.string().optional(),

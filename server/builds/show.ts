@@ -20,6 +20,7 @@ export function toPublic(row: BuildRow, registryName: string, shown: Shown = {})
     app: row.app,
     ref: row.ref,
     commit: row.commit,
+    repo_url: row.request.repo_url,
     pusher: row.pusher,
     tags: Object.keys(row.tags).length > 0 ? row.tags : undefined,
     builder_id: row.request.builder_id,

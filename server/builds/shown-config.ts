@@ -46,6 +46,16 @@ export const ShownConfig = z
       .optional()
       .meta({ description: "The builder's disk." }),
     attestations: Attestations.optional(),
+    repo: z
+      .object({
+        url: text,
+        ref: text.optional(),
+        commit: text.optional(),
+        secret: text.optional().meta({ description: 'Its id.' }),
+      })
+      .optional()
+      .meta({ description: 'Where the source is fetched from.' }),
+    ca_certificates: text.optional(),
   })
   .catchall(z.literal(REDACTED))
   .meta({

@@ -1,6 +1,6 @@
 // Submitting a build without git. Everything that can be wrong is found before anything is queued or kept:
 // the source waits beside the store until the row is there.
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { createId } from '@paralleldrive/cuid2'
 import type { Knex } from 'knex'
 import type { Principal } from '../auth/principal.ts'
@@ -21,16 +21,21 @@ import {
   repeatedBuild,
 } from './idempotency.ts'
 import { lockQueue } from './queue-room.ts'
+import { requireReachable } from './repo-url.ts'
 import type { BuildRequest } from './schema.ts'
+import { chooseSource } from './source-choice.ts'
 import type { BuildStore, NewBuild } from './store.ts'
 import { requestOf } from './submission.ts'
 
 const DOCKERFILE_DEFAULT = 'Dockerfile'
+const EMPTY_TAR_BYTES = 1024
 
 export interface WantedCommit {
   app: string
   ref?: string | undefined
   commit?: string | undefined
+  /** What HEAD is, when neither is given. */
+  head?: boolean
 }
 
 /** A commit of a hosted app. */
@@ -54,6 +59,8 @@ export interface SubmissionsOptions {
   objects: Objects
   builders: Pick<Builders, 'named' | 'ofApp'>
   findCommit(principal: Principal, wanted: WantedCommit): Promise<HostedCommit>
+  /** Whose apps are asked of `findCommit` when `repo_url` names them. */
+  publicUrl(): string
   /** A folder on the disk that must have room. */
   diskPath: string
   freeBytesMin?: number
@@ -72,8 +79,8 @@ interface Prepared {
 export type Submissions = ReturnType<typeof createSubmissions>
 
 export function createSubmissions(options: SubmissionsOptions) {
-  const { db, store, queue, objects, builders, findCommit, diskPath, freeBytesMin, limits } =
-    options
+  const { db, store, queue, objects, builders, findCommit, publicUrl, limits } = options
+  const { diskPath, freeBytesMin } = options
 
   /** Returns the id of the queued build, or of the one this request made before. */
   async function submit(
@@ -95,26 +102,58 @@ export function createSubmissions(options: SubmissionsOptions) {
           : { tenant: principal.tenant, key: idempotencyKey, fingerprint }
       const before = repeatable && (await repeatedBuild(db, repeatable))
       if (before) return before
-      const fields = readFields(form)
-      const prepared =
-        fields.app === undefined
-          ? prepareUpload(principal, fields, source)
-          : await prepareHosted(principal, { ...fields, app: fields.app }, source)
+      const prepared = await prepare(principal, readFields(form), source)
       return await enqueue(prepared, repeatable)
     } finally {
       await upload.source?.staged.discard()
     }
   }
 
+  async function prepare(
+    principal: Principal,
+    given: SubmitFields,
+    source: UploadedSource | undefined,
+  ): Promise<Prepared> {
+    const asked = { hasUpload: source !== undefined, publicUrl: publicUrl() }
+    const { kind, fields } = chooseSource(principal, given, asked)
+    switch (kind) {
+      case 'upload':
+        return prepareUpload(principal, fields, source)
+      case 'hosted':
+        return prepareHosted(principal, fields)
+      case 'fetched':
+        return prepareFetched(principal, fields)
+    }
+  }
+
+  async function prepareFetched(
+    principal: Principal,
+    fields: SubmitFields & { repo_url: string },
+  ): Promise<Prepared> {
+    const request = requestOf(fields, principal)
+    requireReachable(fields.repo_url, request.build_policy)
+    await store.requireRoom(principal.tenant)
+    // The agent gets the source itself, so what the host has for it is an archive of nothing.
+    const source = await objects.stage(Readable.from([Buffer.alloc(EMPTY_TAR_BYTES)]))
+    const { key: sourceKey, sha256: sourceHash, bytes: sourceBytes } = source
+    const { ref } = fields
+    const build = {
+      ...newBuild(principal, fields, request),
+      ...(ref === undefined ? {} : { ref }),
+      sourceKey,
+      sourceHash,
+      sourceBytes,
+    }
+    return { build, source, warnings: [] }
+  }
+
   async function prepareHosted(
     principal: Principal,
     fields: SubmitFields & WantedCommit,
-    upload: UploadedSource | undefined,
   ): Promise<Prepared> {
-    if (upload) throw invalidRequest('give source or app: both say what to build')
-    if (fields.source_hash !== undefined) throw invalidRequest('source_hash needs source')
     const { appId, ref, commit, builder, defaults, archive } = await findCommit(principal, fields)
-    const request = requestOf(fields, principal, defaults)
+    const { head: _, ...asked } = fields
+    const request = requestOf(asked, principal, defaults)
     await store.requireRoom(principal.tenant)
     const { source, warnings } = await archive(
       request.dockerfile === undefined

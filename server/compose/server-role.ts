@@ -121,6 +121,7 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
         objects,
         builders,
         findCommit: createFindCommit({ apps, repositories, git, objects }),
+        publicUrl: core.publicUrl,
         diskPath: paths.dataDir,
       }),
       reports: createReports({ db }),

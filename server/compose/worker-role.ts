@@ -3,6 +3,7 @@ import { createServer } from 'node:http'
 import { createBuilderDisks } from '../builders/disks.ts'
 import { createBuilderTidy } from '../builders/tidy.ts'
 import { createBuildEgress } from '../egress/builds.ts'
+import { readCertificates } from '../egress/certificates.ts'
 import { createPipeline } from '../pipeline/pipeline.ts'
 import { createWorker } from '../queue/worker.ts'
 import { createGrants } from '../registry/grants.ts'
@@ -27,6 +28,8 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
     mkfsExt4: core.parts.mkfsExt4,
   })
 
+  const { egressCaFile: caFile } = config
+  const caCertificates = caFile === undefined ? undefined : await readCertificates(caFile)
   const openEgress = createBuildEgress({
     allowAddresses: config.egressAllowAddresses,
     ports: config.egressPorts,
@@ -58,6 +61,7 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
     findImage: core.registryClient.findImage,
     registryService: (socket) => guestRegistry.emit('connection', socket),
     openEgress,
+    caCertificates,
     registryName: core.registryName,
     sourceUrl: ({ tenant, app }) =>
       app === undefined ? undefined : `${core.publicUrl()}/${tenant}/${app}.git`,

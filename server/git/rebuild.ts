@@ -46,7 +46,16 @@ export function createFindCommit(options: FindCommitOptions) {
     }
   }
 
-  async function locate(app: App, { ref: name, commit: hash }: WantedCommit) {
+  async function locate(app: App, { ref, commit: hash, head }: WantedCommit) {
+    const name = head ? await headOf(app) : ref
+    return locateNamed(app, name, hash)
+  }
+
+  async function headOf(app: App): Promise<string> {
+    return git.run(['-C', repositories.path(app.id), 'symbolic-ref', 'HEAD'])
+  }
+
+  async function locateNamed(app: App, name: string | undefined, hash: string | undefined) {
     const ref = name === undefined ? undefined : await findRef(app, name)
     if (hash === undefined) {
       if (ref === undefined) throw invalidRequest('app needs ref or commit: which one to build')

@@ -13,7 +13,7 @@ import { BuildFailure } from './failure.ts'
 const NONCE_BYTES = 32
 
 export interface BuildSecrets {
-  /** Those there are; an optional one that is not set is not among them. */
+  /** Those for the Dockerfile; an optional one that is not set is not among them. */
   given: GivenSecret[]
   values: ReadonlyMap<string, Buffer>
   /** What the agent must know to be given them, once. */
@@ -27,7 +27,9 @@ export async function resolveSecrets(
   build: Pick<ClaimedBuild, 'tenant' | 'appId' | 'app' | 'request'>,
   provider: SecretProvider,
 ): Promise<BuildSecrets> {
-  const refs = build.request.secrets ?? []
+  const { secrets: mounted = [], repo_secret: own } = build.request
+  const refs =
+    own === undefined ? mounted : [...mounted.filter(({ id }) => id !== own), { id: own }]
   const nonce = randomBytes(NONCE_BYTES).toString('base64url')
   if (refs.length === 0) return { given: [], values: new Map(), nonce }
   const values = await resolve(refs, build, provider)
@@ -38,7 +40,7 @@ export async function resolveSecrets(
     const message = `the build's secrets have ${bytes} bytes together, at most ${BUILD_SECRETS_BYTES_MAX} are allowed`
     throw new BuildFailure('source', message)
   }
-  const given = refs
+  const given = mounted
     .filter(({ id }) => values.has(id))
     .map(({ id, env_var }) => ({ id, ...(env_var === undefined ? {} : { env_var }) }))
   const line = `Secrets: ${refs.map((ref) => describe(ref, values.get(ref.id))).join(', ')}`

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type AgentMessage,
   type BuildResult,
+  type FetchedSource,
   type NumberedMessage,
   PROTOCOL_VERSION,
 } from '../../agent/protocol.ts'
@@ -28,6 +29,8 @@ export interface ConversationHandlers {
   onHello(): Promise<void>
   onPushing(): Promise<void>
   onEvent(event: NewEvent): Promise<void>
+  /** Only of a build whose source the agent fetches. */
+  onSource?: ((source: FetchedSource) => Promise<void>) | undefined
   /** The channel broke and is there again. */
   onReconnect(): void
 }
@@ -263,6 +266,9 @@ async function handle(
       return handlers.onPushing()
     case 'step':
       return handlers.onEvent({ type: 'step', step: message.step })
+    case 'source':
+      if (handlers.onSource) return handlers.onSource(message.source)
+      throw new BuildFailure('infra', 'the build agent told of a source that it was not to fetch')
     case 'log': {
       const { log: line, step } = message
       return handlers.onEvent({ type: 'log', line, ...(step === undefined ? {} : { step }) })

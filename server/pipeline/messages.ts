@@ -45,10 +45,19 @@ const Result = z.object({
   failed_step: FailedStep.optional(),
   cache_trouble: text(8192).optional(),
   // What the host alone knows is left out.
-  provenance: Provenance.omit({ cache: true, attestations_digest: true }),
+  provenance: Provenance.omit({ cache: true, attestations_digest: true, source: true }),
   duration_ms: z.number(),
   network_connections: z.int().min(0).optional(),
   cache: z.object({ imported: z.array(text(512)).max(CACHES_MAX) }).optional(),
+})
+
+const Source = z.object({
+  commit: z.string().regex(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/),
+  ref: text(1024)
+    .regex(/^refs\/[^\s\u0000-\u001f\u007f]+$/)
+    .optional(),
+  committed_at: z.int().min(0),
+  hash: z.string().regex(/^sha256:[0-9a-f]{64}$/),
 })
 
 const seq = z.int().min(1)
@@ -60,6 +69,7 @@ const Message = z.union([
     Log.extend({ type: z.literal('log'), seq }),
     z.object({ type: z.literal('step'), seq, step: Step }),
     z.object({ type: z.literal('status'), seq, status: Phase }),
+    z.object({ type: z.literal('source'), seq, source: Source }),
     z.object({ type: z.literal('result'), seq, result: Result }),
     z.object({ type: z.literal('cache'), seq, exported: z.boolean() }),
     z.object({ type: z.literal('heartbeat') }),

@@ -33,6 +33,8 @@ export interface Network {
    */
   store(promise?: number): Promise<BuildFailure | undefined>
   summary(): NetworkSummary
+  /** Why the latest connection that failed was not made. */
+  trouble(): string | undefined
   /** The end of the build's log. */
   lines(): string[]
 }
@@ -43,16 +45,19 @@ export function openNetwork(options: NetworkOptions): Network {
   const report = createNetworkReport(resources)
   const { summary, lines } = report
   if (networkMode !== 'egress') {
-    return { service: undefined, close() {}, store: async () => undefined, summary, lines }
+    const store = async () => undefined
+    return { service: undefined, close() {}, store, summary, trouble: () => undefined, lines }
   }
   const rows = createConnectionWriter({ lease, attempt: build.attempt })
   const nameRefusal = createRefusalLines((line) => void writer.write({ type: 'log', line }))
+  let trouble: string | undefined
   const { handle, close, named } = openEgress({
     buildId: build.id,
     allowedDomains,
     onEvent(event) {
       const connection = toConnection(event, redactor.text)
       report.add(connection)
+      trouble = connection.reason ?? trouble
       rows.add(connection)
       nameRefusal(event)
     },
@@ -61,6 +66,7 @@ export function openNetwork(options: NetworkOptions): Network {
     service: handle,
     close,
     summary,
+    trouble: () => trouble,
     lines,
     async store(promise = 0) {
       const { promised, stored } = await rows.close()

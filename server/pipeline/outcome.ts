@@ -25,8 +25,11 @@ export function redactOutcome(outcome: Outcome, { text }: Redactor): Outcome {
   }
 }
 
-export function toFailure(result: BuildResult): BuildFailure {
-  return new BuildFailure(result.failure_class ?? 'infra', result.error ?? 'the build failed')
+/** `trouble`: why a source that had to be fetched could not be reached, as the way out knows it. */
+export function toFailure(result: BuildResult, trouble?: string): BuildFailure {
+  const { failure_class: failureClass = 'infra', error = 'the build failed' } = result
+  const more = failureClass === 'source' && trouble !== undefined ? ` (${trouble})` : ''
+  return new BuildFailure(failureClass, error + more)
 }
 
 /** The end of an attempt that was stopped from outside. */

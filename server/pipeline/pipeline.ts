@@ -41,6 +41,7 @@ import {
 } from './builder-disk.ts'
 import { converse } from './conversation.ts'
 import { BuildFailure } from './failure.ts'
+import { createFetched, type Fetched } from './fetched.ts'
 import { createLogWriter, type LogWriter } from './log-writer.ts'
 import { type Network, openNetwork } from './network.ts'
 import { concludeStopped, type Outcome, redactOutcome, toFailure } from './outcome.ts'
@@ -73,6 +74,8 @@ export interface PipelineOptions {
   registryName: () => string
   /** Address of the repository a build's commit is from. */
   sourceUrl?(build: ClaimedBuild): string | undefined
+  /** PEM; what builds trust beside the certificates of their system. */
+  caCertificates?: string | undefined
   buildTimeoutSeconds: number
   /** Told how long a guest took from its start to its agent's first word. */
   onBoot?: (runner: string, ms: number) => void
@@ -93,6 +96,7 @@ interface Run {
   saving?: Saving | undefined
   isRecorded?: boolean
   cache: CachePlan
+  fetched: Fetched
 }
 
 export function createPipeline(options: PipelineOptions) {
@@ -117,7 +121,8 @@ export function createPipeline(options: PipelineOptions) {
     const network = openNetwork({ build, resources, openEgress, lease, writer, redactor })
     const cache = cachePlan(build.tenant, build.request)
     const given = { build, lease, resources, channelKey }
-    const current: Run = { ...given, writer, redactor, watchdog, network, cache }
+    const fetched = createFetched(build, lease)
+    const current: Run = { ...given, writer, redactor, watchdog, network, cache, fetched }
     try {
       const ended = await attempt(current)
       const outcome = redactOutcome(await recordNetwork(current, ended), redactor)
@@ -132,7 +137,7 @@ export function createPipeline(options: PipelineOptions) {
   }
 
   async function attempt(current: Run): Promise<Outcome> {
-    const { build, writer } = current
+    const { build, writer, fetched } = current
     const say = (line: string) => writer.write({ type: 'log', line })
     let pod: Pod | undefined
     try {
@@ -140,7 +145,11 @@ export function createPipeline(options: PipelineOptions) {
       current.disk = await takeDisk(build, { ...options, say })
       pod = await startPod(current, await takeSecrets(current), signal)
       const result = await talk(current, pod, signal)
-      if (!result.success) return { kind: 'failure', failure: toFailure(result) }
+      if (!result.success) {
+        const trouble = fetched.onSource && current.network.trouble()
+        return { kind: 'failure', failure: toFailure(result, trouble) }
+      }
+      fetched.require()
       const image = await verifyImage(build, result, options.findImage)
       current.saving = await beginSaving(current.disk, pod, { result, say })
       return { kind: 'result', result, image }
@@ -181,7 +190,7 @@ export function createPipeline(options: PipelineOptions) {
     const { build, resources, channelKey, network, cache } = current
     const services = new Map([[REGISTRY_PORT, options.registryService]])
     if (network.service) services.set(EGRESS_PORT, network.service)
-    if (secrets.given.length > 0) {
+    if (secrets.values.size > 0) {
       const onRefused = (reason: string) =>
         log.warn({ buildId: build.id, reason }, 'a guest asked for secrets in vain')
       const service = createSecretsService({
@@ -200,8 +209,9 @@ export function createPipeline(options: PipelineOptions) {
     })
     const publicName = options.registryName()
     const { disk } = current
-    const sourceUrl = options.sourceUrl?.(build)
-    const given = { token, publicName, channelKey, cache, sourceUrl }
+    const sourceUrl = build.request.repo_url ?? options.sourceUrl?.(build)
+    const { caCertificates } = options
+    const given = { token, publicName, channelKey, cache, sourceUrl, caCertificates }
     const config = { ...podConfig(build, resources, given, secrets), ...cacheDiskOf(disk) }
     await persist(current, () => current.lease.recordConfig(shownConfig(config)))
     return options.runner.start(
@@ -221,7 +231,7 @@ export function createPipeline(options: PipelineOptions) {
   }
 
   async function talk(current: Run, pod: Pod, signal: AbortSignal): Promise<BuildResult> {
-    const { build, lease, writer, channelKey, cache } = current
+    const { build, lease, writer, channelKey, cache, fetched } = current
     const started = Date.now()
     let saidHello = false
     try {
@@ -245,6 +255,7 @@ export function createPipeline(options: PipelineOptions) {
             await lease.markPushing()
           },
           onEvent: writer.write,
+          onSource: fetched.onSource,
           onReconnect: () => log.warn({ buildId: build.id }, 'channel to the agent was broken'),
         },
       })
@@ -265,7 +276,7 @@ export function createPipeline(options: PipelineOptions) {
       const { attestationsDigest: attestations } = image
       const recorded = await lease.recordResult(image.digest, {
         ...result.provenance,
-        source_hash: build.sourceHash,
+        ...current.fetched.provenance(),
         runner: options.runner.name,
         boundary: options.runner.boundary,
         network: current.network.summary(),

@@ -1,5 +1,5 @@
 // From a claimed build to what its pod is given: resources by policy, and /config/build.json.
-import type { BuildConfig, NetworkMode } from '../../agent/protocol.ts'
+import type { BuildConfig, NetworkMode, RepoConfig } from '../../agent/protocol.ts'
 import type { CachePlan } from '../cache/plan.ts'
 import { BUILD_CPUS_DEFAULT, BUILD_MEMORY_MB_DEFAULT, CACHE_EXPORT_DEADLINE_MS } from '../limits.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'
@@ -32,6 +32,8 @@ export interface PodGiven {
   cache: CachePlan
   /** Where the source is hosted, when it is. */
   sourceUrl?: string | undefined
+  /** PEM. */
+  caCertificates?: string | undefined
 }
 
 export function podConfig(
@@ -55,11 +57,14 @@ export function podConfig(
     no_cache: request.no_cache,
     source_date_epoch: request.source_date_epoch,
     allowed_domains: resources.allowedDomains,
+    repo: repoOf(build),
+    ca_certificates: given.caCertificates,
     cache_imports: given.cache.imports.length > 0 ? given.cache.imports : undefined,
     cache_export: given.cache.export,
     cache_export_seconds:
       given.cache.export === undefined ? undefined : CACHE_EXPORT_DEADLINE_MS / 1000,
   }
+  const isAsked = secrets.given.length > 0 || request.repo_secret !== undefined
   const present = Object.entries(optional).filter(([, value]) => value !== undefined)
   return {
     job_id: build.id,
@@ -70,11 +75,24 @@ export function podConfig(
     image_repository: `builds/${build.id}`,
     source_path: '/src',
     source_hash: build.sourceHash,
-    ...(secrets.given.length === 0 ? {} : { secrets: secrets.given, secrets_nonce: secrets.nonce }),
+    ...(secrets.given.length === 0 ? {} : { secrets: secrets.given }),
+    ...(isAsked ? { secrets_nonce: secrets.nonce } : {}),
     timeout_seconds: resources.timeoutSeconds,
     network_mode: resources.networkMode,
     labels: labelsOf(build, given.sourceUrl),
     ...Object.fromEntries(present),
+  }
+}
+
+function repoOf({ request, ref, commit }: ClaimedBuild): RepoConfig | undefined {
+  const { repo_url: url, repo_secret: secret } = request
+  if (url === undefined) return undefined
+  return {
+    url,
+    ...(ref === undefined ? {} : { ref }),
+    // What an attempt before this one has fetched: wherever the branch is now, the build is of one commit.
+    ...(commit === undefined ? {} : { commit }),
+    ...(secret === undefined ? {} : { secret }),
   }
 }
 

@@ -1,6 +1,6 @@
 // What the holder of a lease may write. Every statement carries the token: after the lease is lost
 // (reaper, cancel, drain) each of them changes nothing and says so.
-
+import type { FetchedSource } from '../../agent/protocol.ts'
 import {
   appendConnections,
   countConnections,
@@ -63,6 +63,14 @@ export function createLease({ db, buildId, token }: { db: Db; buildId: string; t
       await db('builds')
         .where(isHeld)
         .update({ config: JSON.stringify(config) })
+    },
+
+    /** What the agent has fetched. */
+    async recordSource({ commit, ref, hash }: FetchedSource): Promise<void> {
+      const named = ref === undefined ? {} : { ref }
+      await db('builds')
+        .where(isHeld)
+        .update({ commit, source_hash: hash, ...named })
     },
 
     /** The agent has answered: the machine part of the wait is over. */

@@ -142,3 +142,32 @@ test('a Dockerfile given builds a commit that has none', async (t) => {
   const build = await built(server, ['app', 'web'], ['ref', 'main'], ['dockerfile', 'FROM scratch'])
   assert.equal(build.request.dockerfile, 'FROM scratch')
 })
+
+test('repo_url with the address of a hosted app builds that app; whose it is not gets 404', async (t) => {
+  const { server, first, second } = await givenPushed(t)
+  const builtAs = async (...fields: Fields) => {
+    const build = await built(server, ...fields)
+    assert.equal(build.app, 'web')
+    assert.equal(build.request.repo_url, undefined)
+    return [build.ref, build.commit]
+  }
+  const own = (path: string): Fields[number] => ['repo_url', `${server.url}${path}`]
+  assert.deepEqual(await builtAs(own('/web.git')), ['refs/heads/main', second])
+  assert.deepEqual(await builtAs(own('/acme/web.git'), ['ref', 'HEAD']), [
+    'refs/heads/main',
+    second,
+  ])
+  assert.deepEqual(await builtAs(own('/acme/web'), ['ref', 'v1']), ['refs/tags/v1', first])
+  assert.deepEqual(await builtAs(own('/web/'), ['ref', first]), [undefined, first])
+  const refused: [Fields, number][] = [
+    [[own('/other/web.git')], 404],
+    [[own('/nope.git')], 404],
+    [[own('/v2/x/y')], 404],
+    [[own('/')], 404],
+    [[own('/web.git'), ['ref', 'nope']], 404],
+    [[own('/web.git'), ['repo_secret', 'x']], 400],
+  ]
+  for (const [fields, status] of refused) {
+    assert.equal((await submit(server, fields)).status, status, JSON.stringify(fields))
+  }
+})

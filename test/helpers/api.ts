@@ -100,6 +100,7 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
     objects,
     builders,
     findCommit: options.findCommit ?? (() => Promise.reject(notFound('app'))),
+    publicUrl: () => 'https://builds.example',
     diskPath: objectsRoot,
     ...(options.freeBytesMin === undefined ? {} : { freeBytesMin: options.freeBytesMin }),
     ...(options.uploadLimits ? { limits: options.uploadLimits } : {}),

@@ -159,6 +159,7 @@ export async function givenGitServer(
     objects,
     builders,
     findCommit,
+    publicUrl: () => url,
     diskPath: root,
   })
   const http = createHttp({
