@@ -49,7 +49,7 @@ const REASONS: readonly Reason[] = [
     says: () => 'there is no repository, or it may not be seen without credentials (repo_secret)',
   },
   {
-    pattern: /certificate/i,
+    pattern: /certificate (?:verification failed|problem)|unknown CA/i,
     says: ({ words }) => `${words}; an operator can add certificates with EGRESS_CA_FILE`,
   },
   {

@@ -2,6 +2,7 @@
 // from git's own archive, so that a build sees the same as when that commit is pushed to a hosted app.
 import { createHash } from 'node:crypto'
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -158,6 +159,9 @@ async function unpack(git: Git, commit: string, { folder, bytesMax, log }: Unpac
   stdout.on('error', (error) => counted.destroy(error))
   await unpackSource({ input: { stream: stdout.pipe(counted) }, folder, warn: log })
   await done
+  if (existsSync(`${folder}/.gitmodules`)) {
+    log('warning: submodules are not fetched: their folders are empty in the build')
+  }
   return `sha256:${hash.digest('hex')}`
 }
 
