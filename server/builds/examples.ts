@@ -66,6 +66,15 @@ export const SUBMIT_EXAMPLE = {
   timeout_seconds: 900,
 }
 
+export const SUBMIT_JSON_EXAMPLE = {
+  repo_url: 'https://git.example.com/team/web.git',
+  ref: 'main',
+  dockerfile_path: 'deploy/Dockerfile',
+  build_args: { MODE: 'prod' },
+  platform: 'linux/amd64',
+  build_policy: { allowed_domains: ['git.example.com', 'registry.npmjs.org'] },
+}
+
 export const CONFIG_EXAMPLE = {
   job_id: ID,
   registry_url: 'localhost:5000',

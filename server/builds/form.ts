@@ -10,7 +10,7 @@ import {
   BUILD_TIMEOUT_SECONDS_MAX,
   REPO_URL_CHARS_MAX,
 } from '../limits.ts'
-import { SUBMIT_EXAMPLE } from './examples.ts'
+import { SUBMIT_EXAMPLE, SUBMIT_JSON_EXAMPLE } from './examples.ts'
 import {
   Attestations,
   BuildArgs,
@@ -105,6 +105,11 @@ export const SubmitForm = z
     }),
   })
   .meta({ id: 'SubmitBuild', examples: [SUBMIT_EXAMPLE] })
+
+/** What has no source of its own may come as JSON. */
+export const SubmitJson = z
+  .strictObject(SubmitFields.shape)
+  .meta({ id: 'SubmitBuildJson', examples: [SUBMIT_JSON_EXAMPLE] })
 
 type Read = (text: string, name: string) => unknown
 

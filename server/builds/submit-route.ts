@@ -1,7 +1,7 @@
 // POST /builds: a build without git.
 import { z } from 'zod'
 import { json, route } from '../http/route.ts'
-import { SubmitForm } from './form.ts'
+import { SubmitForm, SubmitJson } from './form.ts'
 import { readIdempotencyKey } from './idempotency.ts'
 import { Build } from './schema.ts'
 import type { Builds } from './service.ts'
@@ -17,7 +17,7 @@ export function submitRoute({ builds, submissions }: SubmitRouteOptions) {
     id: 'createBuild',
     method: 'post',
     path: '/builds',
-    summary: 'Build an uploaded source, or a commit of a hosted app again',
+    summary: 'Build an uploaded source, a repository elsewhere, or a commit of a hosted app again',
     tag: 'builds',
     permission: 'build:write',
     headers: z.object({
@@ -26,7 +26,7 @@ export function submitRoute({ builds, submissions }: SubmitRouteOptions) {
           'The same request sent again with it within a day is answered with the same build.',
       }),
     }),
-    form: { fields: SubmitForm, file: 'source' },
+    form: { fields: SubmitForm, file: 'source', json: SubmitJson },
     replies: { 202: json('Queued', Build) },
     errors: [
       'not_found',

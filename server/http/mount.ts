@@ -2,6 +2,7 @@
 // The body is read after the token is checked, so that strangers cannot make the server hold anything.
 import type Router from '@koa/router'
 import type Koa from 'koa'
+import type { z } from 'zod'
 import type { Authenticate } from '../auth/authenticate.ts'
 import { may, type Principal } from '../auth/principal.ts'
 import { AppError, notFound } from '../errors.ts'
@@ -64,6 +65,8 @@ async function serve(row: Route, ctx: Koa.Context, options: MountOptions): Promi
     principal,
     receive(take) {
       if (!row.form) throw new TypeError(`${row.id} takes no form`)
+      const { json } = row.form
+      if (json && ctx.is('json')) return readTexts(ctx, json, options)
       return options.readForm(ctx, row.form, take)
     },
     signal,
@@ -72,6 +75,20 @@ async function serve(row: Route, ctx: Koa.Context, options: MountOptions): Promi
   })
   if (options.checkReplies) check(row, reply)
   await send(ctx, reply, signal)
+}
+
+/** A JSON object as the texts a form with the same fields would have. */
+async function readTexts(
+  ctx: Koa.Context,
+  schema: z.ZodObject,
+  { readJson }: MountOptions,
+): Promise<ReadonlyMap<string, string>> {
+  const fields = validate(schema, await readJson(ctx), 'body')
+  const texts = Object.entries(fields).map(([name, value]): [string, string] => [
+    name,
+    typeof value === 'string' ? value : JSON.stringify(value),
+  ])
+  return new Map(texts)
 }
 
 async function admit(

@@ -94,6 +94,7 @@ function operation(row: Route): ZodOpenApiOperationObject {
 function requestBody({ body, form }: Route): Pick<ZodOpenApiOperationObject, 'requestBody'> {
   const content = {
     ...(body ? { 'application/json': media(body) } : {}),
+    ...(form?.json ? { 'application/json': media(form.json) } : {}),
     ...(form ? { 'multipart/form-data': media(form.fields) } : {}),
   }
   return body || form ? { requestBody: { required: true, content } } : {}
@@ -134,7 +135,7 @@ function errorCodes(row: Route): ErrorCode[] {
   if (row.query || row.body || row.form) codes.push('invalid_request')
   if (row.params) codes.push('not_found')
   if (row.body || row.form) codes.push('request_timeout')
-  if (row.body) codes.push('body_too_large')
+  if (row.body || row.form?.json) codes.push('body_too_large')
   return codes
 }
 

@@ -46,6 +46,8 @@ export interface FormSpec {
   fields: z.ZodObject
   /** The field that goes to its taker while it arrives. */
   file: string
+  /** The same fields but for the file as one JSON object, each with the type it stands for. */
+  json?: z.ZodObject
 }
 
 /** Reads the form once; resolves with the text of each field when everything has arrived and `take` is done. */

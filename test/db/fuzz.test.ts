@@ -69,8 +69,12 @@ function attempts({ op }: Operation): fc.Arbitrary<Attempt> {
 // biome-ignore lint/suspicious/noExplicitAny: a document of foreign shape
 function bodyOfKind({ content }: any): fc.Arbitrary<{ type: string; text: string }> {
   const form = content['multipart/form-data']
-  if (form) return forms(form)
-  return bodies(content['application/json']).map((text) => ({ type: 'application/json', text }))
+  const json = content['application/json']
+  const kinds = [
+    ...(form ? [forms(form)] : []),
+    ...(json ? [bodies(json).map((text) => ({ type: 'application/json', text }))] : []),
+  ]
+  return fc.oneof(...kinds)
 }
 
 /** Parts with names of the document, in any order, with right and wrong texts. */

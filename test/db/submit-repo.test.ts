@@ -139,3 +139,55 @@ test('the same request with its Idempotency-Key is one build; another repository
   assert.equal((await send(URL_FIELD, ['ref', 'next'])).status, 409)
   assert.equal((await api.db('builds')).length, 1)
 })
+
+const json = (body: unknown): RequestInit => ({
+  method: 'POST',
+  headers: { 'content-type': 'application/json' },
+  body: typeof body === 'string' ? body : JSON.stringify(body),
+})
+
+test('the same may be sent as JSON, and is the same request', async (t) => {
+  const api = await givenApi(t)
+  const body = {
+    repo_url: URL_FIELD[1],
+    ref: 'main',
+    build_args: { A: '1' },
+    cpus: 2,
+    no_cache: true,
+    secrets: [{ id: 'npm' }],
+    tags: { team: 'web' },
+  }
+  const reply = await api.call('/builds', json(body))
+  const build = await bodyOf(reply)
+  assert.equal(reply.status, 202, JSON.stringify(build))
+  const row = (await createBuildStore(api).get(build.id))!
+  assert.deepEqual([row.ref, row.tags], ['main', { team: 'web' }])
+  assert.deepEqual(row.request, {
+    repo_url: URL_FIELD[1],
+    build_args: { A: '1' },
+    build_policy: { cpus: 2 },
+    no_cache: true,
+    secrets: [{ id: 'npm' }],
+  })
+})
+
+test('JSON that is none, is of the wrong types or has no source is refused', async (t) => {
+  const api = await givenApi(t)
+  const repo_url = URL_FIELD[1]
+  const cases: [unknown, number, RegExp][] = [
+    ['{', 400, /not valid JSON/],
+    [[], 400, /body/],
+    [{}, 400, /^source is required$/],
+    [{ repo_url: 5 }, 400, /repo_url/],
+    [{ repo_url, cpus: '2' }, 400, /cpus/],
+    [{ repo_url, source: 'x' }, 400, /source/],
+    [{ repo_url, unknown: 1 }, 400, /unknown/],
+    [{ repo_url, dockerfile: 'x'.repeat(2 * 1024 * 1024) }, 413, /larger than/],
+  ]
+  for (const [body, status, message] of cases) {
+    const reply = await api.call('/builds', json(body))
+    const error = await bodyOf(reply)
+    assert.equal(reply.status, status, JSON.stringify(error))
+    assert.match(error.message, message)
+  }
+})
