@@ -8,6 +8,8 @@ import { type TestContext, test } from 'node:test'
 import type { NetworkConnection } from '../../server/builds/connections.ts'
 import { skopeo } from '../helpers/apps.ts'
 import { givenGitHost } from '../helpers/git-host.ts'
+import { givenBusyboxImage } from '../helpers/images.ts'
+import { givenTlsRegistry } from '../helpers/internet.ts'
 import { leftovers } from '../helpers/leftovers.ts'
 import { fastestRunner } from '../helpers/sandboxes.ts'
 import { givenServer } from '../helpers/server.ts'
@@ -42,7 +44,7 @@ test('repo_url is fetched in the sandbox, under the policy of the build', async 
   const committed = new Date(Number(await repo.git('log', '-1', '--format=%ct')) * 1000)
   const server = await givenServer(t, {
     EGRESS_ALLOW_ADDRESSES: address,
-    EGRESS_CA_FILE: remote.caFile,
+    EGRESS_CA_FILE: remote.certificate.certFile,
     BUILD_SECRETS_DIR: await givenSecrets(t, 'git_token', TOKEN),
     RUNNER: await fastestRunner(),
   })
@@ -97,6 +99,17 @@ test('repo_url is fetched in the sandbox, under the policy of the build', async 
       `select jsonb_agg(b)::text || (select jsonb_agg(e)::text from build_events e) as text from builds b`,
     )
     assert.ok(!tables[0]!.text.includes(TOKEN))
+  })
+
+  await t.test('a base image comes from a registry with that certificate as well', async () => {
+    const layout = await givenBusyboxImage(t)
+    const registry = await givenTlsRegistry(t, address, layout, remote.certificate)
+    await repo.write('Dockerfile', `FROM ${name}:${registry.port}/base:1\nCOPY hello.sh /\n`)
+    await repo.commit()
+    await repo.publish()
+    const based = await build(['repo_url', url], secret)
+    assert.equal(based.status, 'ready', based.log)
+    assert.equal(based.provenance?.base_images?.length, 1)
   })
 
   await t.test('what cannot be fetched fails as source, and says why', async () => {

@@ -9,14 +9,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { execa } from 'execa'
-import { givenCertificate } from './internet.ts'
+import { type Certificate, givenCertificate } from './internet.ts'
 import { givenRepo, type Repo } from './repo.ts'
 
 export interface GitHost {
   port: number
-  /** Its own certificate, as PEM. */
-  ca: string
-  caFile: string
+  /** Its own: who trusts it trusts this host. */
+  certificate: Certificate
   /** `https://<name>:<port>/<path>` */
   url(path: string): string
   /** Paths asked for, in order, and whether with credentials. */
@@ -45,8 +44,9 @@ export async function givenGitHost(
 ): Promise<GitHost> {
   const root = await mkdtemp(join(tmpdir(), 'hm-githost-'))
   t.after(() => rm(root, { recursive: true, force: true }))
-  const { certFile, keyFile } = await givenCertificate(t, names[0]!, names.slice(1))
-  const [cert, key] = await Promise.all([readFile(certFile, 'utf8'), readFile(keyFile, 'utf8')])
+  const certificate = await givenCertificate(t, names[0]!, names.slice(1))
+  const { certFile, keyFile } = certificate
+  const [cert, key] = await Promise.all([readFile(certFile), readFile(keyFile)])
   const requests: GitHost['requests'] = []
   const server = createServer({ cert, key }, (req, res) => {
     requests.push({ path: req.url ?? '', authorization: req.headers.authorization })
@@ -71,8 +71,7 @@ export async function givenGitHost(
   const { port } = server.address() as AddressInfo
   return {
     port,
-    ca: cert,
-    caFile: certFile,
+    certificate,
     requests,
     url: (path) => `https://${names[0]}:${port}/${path}`,
     async repository(name, fixture) {

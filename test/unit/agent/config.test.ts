@@ -47,12 +47,35 @@ test('a configuration of an unexpected shape is refused with the name of the fie
     ['secrets', [{ id: 'a', env_var: 'A,B' }]],
     ['secrets_nonce', 'short'],
     ['job_id', undefined],
+    ['ca_certificates', 5],
   ]
   const given = givenConfig({ secrets: [], secrets_nonce: 'n'.repeat(43) })
   assert.deepEqual(parseConfig(JSON.stringify(given)), given)
   for (const [field, value] of bad) {
     const text = JSON.stringify({ ...given, [field]: value })
     assert.throws(() => parseConfig(text), new RegExp(`field ${field}`), `${field} ${value}`)
+  }
+})
+
+test('a repository that git could take for an option, or without a way out, is refused', () => {
+  const url = 'https://git.example.org/app.git'
+  const repo = { url, ref: 'refs/heads/main', commit: 'c'.repeat(40), secret: 'git_token' }
+  const given = givenConfig({ network_mode: 'egress', repo, secrets_nonce: 'n'.repeat(43) })
+  assert.deepEqual(parseConfig(JSON.stringify(given)), given)
+  const bad: [object, string][] = [
+    [{ repo: { ...repo, url: 'ext::sh -c id' } }, 'repo.url'],
+    [{ repo: { ...repo, url: 'https://ada:secret@git.example.org/app' } }, 'repo.url'],
+    [{ repo: { ...repo, ref: '--upload-pack=id' } }, 'repo.ref'],
+    [{ repo: { ...repo, ref: 'main:main' } }, 'repo.ref'],
+    [{ repo: { ...repo, commit: 'HEAD' } }, 'repo.commit'],
+    [{ repo: { ...repo, secret: '../docker/config.json' } }, 'repo.secret'],
+    [{ repo: 'https://git.example.org/app' }, 'repo.url'],
+    [{ secrets_nonce: undefined }, 'secrets_nonce'],
+    [{ network_mode: 'isolated' }, 'network_mode'],
+  ]
+  for (const [change, field] of bad) {
+    const text = JSON.stringify({ ...given, ...change })
+    assert.throws(() => parseConfig(text), new RegExp(`field ${field}`), text)
   }
 })
 

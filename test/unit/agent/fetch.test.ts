@@ -52,7 +52,7 @@ async function fetched(t: TestContext, host: GitHost, repo: RepoConfig, more: Mo
       folder,
       runFolder,
       proxy: `http://127.0.0.1:${proxy.port}`,
-      caFile: host.caFile,
+      caFile: host.certificate.certFile,
       secretFile,
       log: (line) => lines.push(line),
       signal: new AbortController().signal,

@@ -20,6 +20,25 @@ function answering(secrets: Record<string, string>) {
   return async () => JSON.stringify({ type: 'secrets', secrets: Object.fromEntries(encoded) })
 }
 
+test('the secret of a repository is asked for with the others, once', async (t) => {
+  const asked: SecretsRequest[] = []
+  const repo = { url: 'https://git.example.org/app.git', secret: 'two.pem' }
+  const both = { ...CONFIG, repo: { ...repo, secret: 'token' } }
+  for (const config of [both, { ...CONFIG, repo }]) {
+    await takeSecrets(config, givenFolder(t), (request) => {
+      asked.push(request)
+      return answering({ one: '1', 'two.pem': '2', token: '3' })()
+    })
+  }
+  assert.deepEqual(
+    asked.map(({ secret_ids: ids }) => ids),
+    [
+      ['one', 'two.pem', 'token'],
+      ['one', 'two.pem'],
+    ],
+  )
+})
+
 test('weakness 8: secrets become files for their owner alone, and are gone after the build', async (t) => {
   const folder = givenFolder(t)
   const asked: SecretsRequest[] = []
