@@ -94,13 +94,17 @@ export async function buildkitVersion(): Promise<string> {
   }
 }
 
-/** The registry's public name is a mirror of its tunnel, so a FROM of it works and stays inside. */
+/** The registry's public name is a mirror of its tunnel, so a FROM of it works and stays inside; so are others. */
 export function buildkitdToml(
   config: BuildConfig,
   { socket, cpus, rootless }: { socket: string; cpus: number; rootless: boolean },
 ): string {
   const { registry_url: tunnel, registry_public_name: name } = config
-  const mirror = name === tunnel ? '' : `[registry.${quote(name)}]\nmirrors = [${quote(tunnel)}]\n`
+  const own: [string, string][] = name === tunnel ? [] : [[name, tunnel]]
+  const others = (config.registry_mirrors ?? []).map((host) => [host, `${tunnel}/mirror/${host}`])
+  const mirrors = [...own, ...others].map(
+    ([host = '', path = '']) => `[registry.${quote(host)}]\nmirrors = [${quote(path)}]\n`,
+  )
   return `root = "/var/lib/buildkit"
 [grpc]
 address = [${quote(`unix://${socket}`)}]
@@ -117,7 +121,7 @@ max-parallelism = ${Math.max(2, cpus)}
 maxEntries = 1
 [registry.${quote(tunnel)}]
 http = true
-${mirror}`
+${mirrors.join('')}`
 }
 
 /** The daemon would clip a step's output at 2 MiB and 200 KiB/s; the host has its own cap, and says so. */

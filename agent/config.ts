@@ -61,6 +61,7 @@ export function parseConfig(text: string): BuildConfig {
   check.optional('no_cache', 'boolean')
   check.optional('source_date_epoch', 'number')
   check.list('cache_imports', isRepository)
+  check.list('registry_mirrors', isHost)
   check.optional('cache_export', 'string', REPOSITORY)
   check.optional('cache_export_seconds', 'number')
   checkAttestations(value.attestations, check.fail)
@@ -103,6 +104,10 @@ function isCacheDisk(entry: unknown): boolean {
   if (typeof entry !== 'object' || entry === null) return false
   const { max_used_mb: used, keep_hours: keep, save } = entry as Record<string, unknown>
   return Number.isInteger(used) && Number.isInteger(keep) && typeof save === 'boolean'
+}
+
+function isHost(entry: unknown): boolean {
+  return typeof entry === 'string' && REGISTRY.test(entry)
 }
 
 function isRepository(entry: unknown): boolean {

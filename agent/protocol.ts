@@ -43,6 +43,8 @@ export interface BuildConfig {
   registry_url: string
   /** Public name of the same registry (`host:port`): a FROM of it goes through the tunnel. */
   registry_public_name: string
+  /** Registries that are read through ours, below `mirror/`: `docker.io`. */
+  registry_mirrors?: string[]
   registry_token?: string
   /** Repository the image is pushed to, by digest: `builds/<id>`. */
   image_repository: string

@@ -3,7 +3,9 @@
 import { homedir } from 'node:os'
 import { resolve } from 'node:path'
 import { z } from 'zod'
+import { asError } from './errors.ts'
 import { BUILD_TIMEOUT_SECONDS_MAX, EGRESS_PORTS_DEFAULT } from './limits.ts'
+import { type MirrorName, parseMirrors, parsePatterns } from './mirror/sources.ts'
 import { parseSecretsKey } from './secrets/key.ts'
 import {
   OTEL_SECRET_NAMES,
@@ -28,6 +30,21 @@ const secretsKey = z.string().transform((text, context) => {
   return z.NEVER
 })
 
+/** A list whose parser says in a sentence what is wrong. */
+function listOf<T>(parse: (text: string) => T[]) {
+  return z
+    .string()
+    .default('')
+    .transform((text, context) => {
+      try {
+        return parse(text)
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: asError(error).message })
+        return z.NEVER
+      }
+    })
+}
+
 const RUNNERS = ['auto', 'qemu', 'bubblewrap'] as const
 
 const Environment = z.object({
@@ -47,6 +64,9 @@ const Environment = z.object({
   REGISTRY_URL: httpUrl.optional(),
   REGISTRY_USERNAME: z.string().optional(),
   REGISTRY_PASSWORD: z.string().optional(),
+  REGISTRY_MIRRORS: listOf(parseMirrors),
+  REGISTRY_MIRROR_REPOSITORIES: listOf(parsePatterns),
+  REGISTRY_MIRROR_AUTH_FILE: z.string().min(1).optional(),
   RUNNER: z
     .enum(RUNNERS, { error: `must be ${RUNNERS.slice(0, -1).join(', ')} or ${RUNNERS.at(-1)}` })
     .default('auto'),
@@ -96,6 +116,11 @@ export interface Config {
   registryUrl: string | undefined
   registryUsername: string | undefined
   registryPassword: string | undefined
+  /** Other registries that are read through ours. */
+  mirrors: MirrorName[]
+  /** What of them is read; of those that are not named here, all. */
+  mirrorRepositories: string[]
+  mirrorAuthFile: string | undefined
   /** `auto` never means bubblewrap: its boundary is weaker, so it must be asked for. */
   runner: (typeof RUNNERS)[number]
   logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
@@ -135,6 +160,9 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     registryUrl: e.REGISTRY_URL?.replace(/\/+$/, ''),
     registryUsername: e.REGISTRY_USERNAME,
     registryPassword: e.REGISTRY_PASSWORD,
+    mirrors: e.REGISTRY_MIRRORS,
+    mirrorRepositories: e.REGISTRY_MIRROR_REPOSITORIES,
+    mirrorAuthFile: e.REGISTRY_MIRROR_AUTH_FILE && resolve(e.REGISTRY_MIRROR_AUTH_FILE),
     runner: e.RUNNER,
     logLevel: e.LOG_LEVEL,
     egressAllowAddresses: e.EGRESS_ALLOW_ADDRESSES.split(',').filter((part) => part !== ''),

@@ -183,6 +183,19 @@ export const REGISTRY_IDLE_MAX_MS = 300_000
 export const REGISTRY_REDIRECTS_MAX = 3
 export const REGISTRY_START_DEADLINE_MS = 15_000
 
+// Mirrors of other registries
+/** What is known of a tag for so long is not asked for again. */
+export const MIRROR_TAG_TTL_MS = 60_000
+export const MIRROR_TAGS_KNOWN_MAX = 10_000
+export const MIRROR_BLOB_BYTES_MAX = 20 * GiB
+export const MIRROR_TOKEN_BYTES_MAX = 64 * KiB
+/** Of one mirrored registry, each for one repository. */
+export const MIRROR_TOKENS_MAX = 1_000
+/** A registry that sends nothing for so long is given up. */
+export const MIRROR_IDLE_MAX_MS = 60_000
+/** Different images named in the log of one build. */
+export const MIRROR_IMAGES_NAMED_MAX = 100
+
 // Way out of a build (egress)
 export const EGRESS_CONNECT_DEADLINE_MS = 30_000
 export const EGRESS_IDLE_MAX_MS = 300_000

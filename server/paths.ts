@@ -16,6 +16,8 @@ export function pathsFor(dataDir: string) {
     repositories: join(dataDir, 'repositories'),
     objects: join(dataDir, 'objects'),
     registry: join(dataDir, 'registry'),
+    /** What comes in from mirrored registries. */
+    mirror: join(dataDir, 'mirror'),
     /** Copies of what unprivileged users must be able to read or execute. */
     staged: join(dataDir, 'staged'),
     pods: join(dataDir, 'pods'),

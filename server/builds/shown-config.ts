@@ -21,6 +21,10 @@ export const ShownConfig = z
     platform: text.optional(),
     registry_url: text.meta({ description: 'The registry as it is reached inside the build.' }),
     registry_public_name: text,
+    registry_mirrors: z
+      .array(text)
+      .optional()
+      .meta({ description: 'Registries that are read through this one.' }),
     image_repository: text,
     cache_scope: text.optional(),
     cache_imports: z

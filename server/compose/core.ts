@@ -25,6 +25,7 @@ import type { Parts } from '../setup/parts-types.ts'
 import type { Users } from '../setup/users.ts'
 import type { Log } from '../telemetry/log.ts'
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
+import { type StartedMirror, startMirror } from './mirror.ts'
 
 export interface Boot {
   config: Config
@@ -35,7 +36,7 @@ export interface Boot {
   releasers: Releasers
 }
 
-export interface Core extends Boot {
+export interface Core extends Boot, StartedMirror {
   db: Db
   listener: Listener
   store: BuildStore
@@ -74,6 +75,7 @@ export async function startCore(boot: Boot): Promise<Core> {
   const tokens = createTokens({ secret, isRevoked: revocation.isRevoked })
   const key = await readSecretsKey({ configured: config.secretsKey, file: paths.secretsKey })
   const upstream = await registryUpstream(boot)
+  const { mirror, notes } = await startMirror(boot, { upstream, metrics })
   const store = createBuildStore({ db })
   const buildLog = createBuildLog({ db, listener, watch: metrics.build.follow })
   let known = config.publicUrl
@@ -92,6 +94,8 @@ export async function startCore(boot: Boot): Promise<Core> {
     tokens,
     secretCipher: createSecretCipher(key),
     upstream,
+    mirror,
+    notes,
     registryClient: createRegistryClient({ upstream }),
     metrics,
     publicUrl,

@@ -81,6 +81,7 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
     tokens: core.tokens,
     grants: createGrants({ tenantOfBuild: store.tenantOf, runsUnder: store.runsUnder }),
     referrers: createReferrerStore({ db }),
+    mirror: core.mirror,
     baseUrl: core.publicUrl,
     log: log.child({ mod: 'registry' }),
   })

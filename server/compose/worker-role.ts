@@ -43,6 +43,7 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
     tokens: core.tokens,
     grants: createGrants({ tenantOfBuild: core.store.tenantOf, runsUnder: core.store.runsUnder }),
     referrers: createReferrerStore({ db }),
+    mirror: core.mirror,
     // Inside a guest the registry is called what its tunnel is called there.
     baseUrl: () => 'http://localhost:5000',
     log: log.child({ mod: 'registry' }),
@@ -62,6 +63,7 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
     registryService: (socket) => guestRegistry.emit('connection', socket),
     openEgress,
     caCertificates,
+    mirrors: { hosts: core.mirror?.hosts ?? [], follow: core.notes.follow },
     registryName: core.registryName,
     sourceUrl: ({ tenant, app }) =>
       app === undefined ? undefined : `${core.publicUrl()}/${tenant}/${app}.git`,

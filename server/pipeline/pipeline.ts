@@ -22,6 +22,7 @@ import {
   CACHE_EXPORT_GRACE_MS,
   REGISTRY_TOKEN_TTL_MIN_SECONDS,
 } from '../limits.ts'
+import type { MirrorNotes } from '../mirror/notes.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'
 import { createLease, type Lease } from '../queue/lease.ts'
 import type { FoundImage } from '../registry/find-image.ts'
@@ -71,6 +72,8 @@ export interface PipelineOptions {
   registryService(socket: Socket): void
   /** Opens the way out of a build whose policy allows one. */
   openEgress: OpenEgress
+  /** Registries that are read through ours, and what is said of that. */
+  mirrors?: { hosts: readonly string[]; follow: MirrorNotes['follow'] }
   registryName: () => string
   /** Address of the repository a build's commit is from. */
   sourceUrl?(build: ClaimedBuild): string | undefined
@@ -123,13 +126,18 @@ export function createPipeline(options: PipelineOptions) {
     const given = { build, lease, resources, channelKey }
     const fetched = createFetched(build, lease)
     const current: Run = { ...given, writer, redactor, watchdog, network, cache, fetched }
+    const unfollow = options.mirrors?.follow(build.id, (line) => {
+      void writer.write({ type: 'log', line })
+    })
     try {
       const ended = await attempt(current)
+      unfollow?.()
       const outcome = redactOutcome(await recordNetwork(current, ended), redactor)
       await persist(current, () => writer.close())
       await persist(current, () => conclude(current, outcome))
       if (current.isRecorded) await saveBuilder(current.saving, { log, signal: drain })
     } finally {
+      unfollow?.()
       watchdog.close()
       await current.saving?.pod.stop()
       await current.disk?.release()
@@ -211,7 +219,8 @@ export function createPipeline(options: PipelineOptions) {
     const { disk } = current
     const sourceUrl = build.request.repo_url ?? options.sourceUrl?.(build)
     const { caCertificates } = options
-    const given = { token, publicName, channelKey, cache, sourceUrl, caCertificates }
+    const mirrors = options.mirrors?.hosts ?? []
+    const given = { token, publicName, channelKey, cache, sourceUrl, mirrors, caCertificates }
     const config = { ...podConfig(build, resources, given, secrets), ...cacheDiskOf(disk) }
     await persist(current, () => current.lease.recordConfig(shownConfig(config)))
     return options.runner.start(

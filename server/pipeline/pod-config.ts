@@ -30,6 +30,8 @@ export interface PodGiven {
   publicName: string
   channelKey: string
   cache: CachePlan
+  /** Registries that are read through ours. */
+  mirrors: readonly string[]
   /** Where the source is hosted, when it is. */
   sourceUrl?: string | undefined
   /** PEM. */
@@ -59,6 +61,7 @@ export function podConfig(
     allowed_domains: resources.allowedDomains,
     repo: repoOf(build),
     ca_certificates: given.caCertificates,
+    registry_mirrors: given.mirrors.length > 0 ? given.mirrors : undefined,
     cache_imports: given.cache.imports.length > 0 ? given.cache.imports : undefined,
     cache_export: given.cache.export,
     cache_export_seconds:

@@ -2,6 +2,7 @@
 // by the token endpoint alike.
 import { may, type Principal } from '../auth/principal.ts'
 import type { RegistryGrant, RepoAccess, WideScope } from '../auth/registry-claims.ts'
+import { isMirror } from './names.ts'
 
 /** A registry token (of a build, an operator, or from the token endpoint) or a person with an API token. */
 export type Caller =
@@ -31,6 +32,8 @@ export function createGrants({ tenantOfBuild, runsUnder }: GrantsOptions) {
   }
 
   async function allows(caller: Caller, repo: string, action: RepoAction): Promise<boolean> {
+    // Only what a mirrored registry gives gets there.
+    if (isMirror(repo) && action !== 'pull') return false
     if (caller.kind === 'user') return userAllows(caller.principal, repo, action)
     const { grant } = caller
     if (isListed(grant, repo, action)) return true
@@ -40,6 +43,7 @@ export function createGrants({ tenantOfBuild, runsUnder }: GrantsOptions) {
   async function userAllows(user: Principal, repo: string, action: RepoAction): Promise<boolean> {
     if (!PERMISSIONS[action].some((permission) => may(user, permission))) return false
     if (isLibrary(repo)) return action === 'pull' || user.admin
+    if (isMirror(repo)) return true
     if (action === 'push') return false
     if (action === 'delete') return areaOf(repo) === 'apps' && (await isOf(user.tenant, repo))
     return user.admin || isOf(user.tenant, repo)
@@ -52,7 +56,7 @@ export function createGrants({ tenantOfBuild, runsUnder }: GrantsOptions) {
   ): Promise<boolean> {
     if (wide === 'admin:*') return action !== 'delete' || buildId === undefined
     if (tenant === undefined || action === 'delete') return false
-    if (action === 'pull' && isLibrary(repo)) return true
+    if (action === 'pull' && isForAll(repo)) return true
     // The image of a build is pushed by that build and nobody else.
     return (action === 'pull' || areaOf(repo) !== 'builds') && isOf(tenant, repo)
   }
@@ -61,6 +65,12 @@ export function createGrants({ tenantOfBuild, runsUnder }: GrantsOptions) {
     const [area, owner = '', ...rest] = repo.split('/')
     if (area === 'builds' && rest.length === 0) return (await tenantOfBuild(owner)) === tenant
     return (area === 'apps' || area === 'cache') && owner === tenant && rest.length > 0
+  }
+
+  /** Who pulled what from a mirrored registry is the business of nobody else. */
+  async function isListable(caller: Caller, repo: string): Promise<boolean> {
+    if (isMirror(repo) && !isOperator(caller)) return false
+    return allows(caller, repo, 'pull')
   }
 
   return {
@@ -94,7 +104,7 @@ export function createGrants({ tenantOfBuild, runsUnder }: GrantsOptions) {
       const allowed: string[] = []
       for (let n = 0; n < repos.length; n += LOOKUPS_AT_ONCE) {
         const some = repos.slice(n, n + LOOKUPS_AT_ONCE)
-        const may = await Promise.all(some.map((repo) => allows(caller, repo, 'pull')))
+        const may = await Promise.all(some.map((repo) => isListable(caller, repo)))
         allowed.push(...some.filter((_, m) => may[m]))
       }
       return allowed
@@ -103,6 +113,10 @@ export function createGrants({ tenantOfBuild, runsUnder }: GrantsOptions) {
 }
 
 const LOOKUPS_AT_ONCE = 8
+
+function isOperator(caller: Caller): boolean {
+  return caller.kind === 'user' ? caller.principal.admin : caller.grant.wide === 'admin:*'
+}
 
 function asLister(grant: RegistryGrant): Caller {
   return { kind: 'grant', grant: { ...grant, wide: grant.catalog ?? grant.wide } }
@@ -118,11 +132,12 @@ function isListed(grant: RegistryGrant, repo: string, action: RepoAction): boole
   // A build deletes nothing, whatever its token says.
   if (action === 'delete' && grant.buildId !== undefined) return false
   // Every build may read the base images; a person's token says for itself what it may read.
-  if (action === 'pull' && grant.buildId !== undefined && isLibrary(repo)) return true
+  if (action === 'pull' && grant.buildId !== undefined && isForAll(repo)) return true
   return grant.access.some(
     (access) => access.repo === repo && (access.scope === action || action === 'pull'),
   )
 }
 
 const isLibrary = (repo: string) => repo.startsWith('library/')
+const isForAll = (repo: string) => isLibrary(repo) || isMirror(repo)
 const areaOf = (repo: string) => repo.split('/', 1)[0]

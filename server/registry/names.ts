@@ -74,6 +74,13 @@ export function isRepoName(name: string): boolean {
   return name.length <= NAME_LENGTH_MAX && NAME.test(name)
 }
 
+/** Where what is mirrored of other registries lies: `mirror/<host>/<name>`. */
+export const MIRROR_AREA = 'mirror/'
+
+export function isMirror(repo: string): boolean {
+  return repo.startsWith(MIRROR_AREA)
+}
+
 export function isTag(text: string): boolean {
   return TAG.test(text)
 }

@@ -11,7 +11,7 @@ import { forward, UpstreamRefused } from './forward.ts'
 import type { Caller, Grants, RepoAction } from './grants.ts'
 import { createIdentify } from './identify.ts'
 import { createManifestPut } from './manifest-put.ts'
-import { isDigest, isRepoName, parseRoute, type RepoRoute, routePath } from './names.ts'
+import { isDigest, isMirror, isRepoName, parseRoute, type RepoRoute, routePath } from './names.ts'
 import type { ReferrerStore } from './referrer-store.ts'
 import { createReferrersEndpoint } from './referrers.ts'
 import { type Challenge, replyOci, replyUnauthorized } from './replies.ts'
@@ -23,9 +23,21 @@ export interface RegistryProxyOptions {
   tokens: Pick<Tokens, 'verifyApi' | 'verifyRegistry' | 'mintRegistrySession'>
   grants: Grants
   referrers: ReferrerStore
+  /** Undefined: no other registry is mirrored. */
+  mirror?: MirrorService | undefined
   /** Scheme and host as this request's client knows us, for the challenge. */
   baseUrl(req: IncomingMessage): string
   log: Log
+}
+
+export interface MirrorService {
+  /** Answers every request for `mirror/…` that reads. */
+  serve(
+    req: IncomingMessage,
+    res: ServerResponse,
+    route: RepoRoute,
+    buildId: string | undefined,
+  ): Promise<void>
 }
 
 export type RegistryProxy = (req: IncomingMessage, res: ServerResponse) => Promise<void>
@@ -77,9 +89,14 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
       return isRead(method) ? catalog(res, caller, params) : replyNoMethod(res, method, READS)
     }
     if (!action) return replyNoMethod(res, method, Object.keys(ACTIONS[route.kind]))
+    if (isMirror(route.repo) && !isRead(method)) return replyNoMethod(res, method, READS)
     if (!(await grants.allows(caller, route.repo, action))) {
       const refused = { ...challenge, error: 'insufficient_scope' as const }
       return replyUnauthorized(res, refused, `not allowed: ${action} ${route.repo}`)
+    }
+    if (isMirror(route.repo)) {
+      if (!options.mirror) return replyOci(res, 404, 'NAME_UNKNOWN', 'nothing is mirrored here')
+      return options.mirror.serve(req, res, route, buildOf(caller))
     }
     if (route.kind === 'referrers') {
       return referrers(res, { repo: route.repo, digest: route.digest, params })
@@ -127,6 +144,10 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
 }
 
 const READS = ['GET', 'HEAD']
+
+function buildOf(caller: Caller): string | undefined {
+  return caller.kind === 'grant' ? caller.grant.buildId : undefined
+}
 
 function isRead(method: string): boolean {
   return READS.includes(method)

@@ -13,7 +13,8 @@ import {
   unexpected,
 } from './exchange.ts'
 import { isDigest, isRepoName, isTag } from './names.ts'
-import { openUpstream, pathPrefix, type RegistryUpstream } from './upstream.ts'
+import { finishUpload, uploadPath } from './upload.ts'
+import { openUpstream, type RegistryUpstream } from './upstream.ts'
 
 const Descriptor = z.object({
   mediaType: z.string().default(''),
@@ -100,17 +101,6 @@ async function copyBlob({ upstream, from, to }: Copy, digest: string): Promise<v
   await carryBlob(upstream, `/v2/${from}/blobs/${digest}`, uploadPath(upstream, mounted), digest)
 }
 
-/** Where an upload that was begun goes on: the registry's own address, without what is before its paths. */
-function uploadPath(upstream: RegistryUpstream, begun: { location: string }): URL {
-  const base = upstream.kind === 'url' ? upstream.url : 'http://registry'
-  const location = new URL(begun.location, base)
-  const prefix = pathPrefix(upstream)
-  if (prefix && location.pathname.startsWith(prefix)) {
-    location.pathname = location.pathname.slice(prefix.length)
-  }
-  return location
-}
-
 async function carryBlob(
   upstream: RegistryUpstream,
   source: string,
@@ -124,17 +114,6 @@ async function carryBlob(
     blob.resume()
     throw unexpected('GET', source, blob.statusCode ?? 0)
   }
-  upload.searchParams.set('digest', digest)
-  const reply = await openUpstream(upstream, {
-    method: 'PUT',
-    path: `${upload.pathname}${upload.search}`,
-    headers: {
-      'content-type': 'application/octet-stream',
-      'content-length': blob.headers['content-length'],
-    },
-    body: blob,
-    signal,
-  })
-  reply.resume()
-  if (reply.statusCode !== 201) throw unexpected('PUT', upload.pathname, reply.statusCode ?? 0)
+  const bytes = Number(blob.headers['content-length'])
+  await finishUpload(upstream, upload, { digest, bytes, body: blob })
 }

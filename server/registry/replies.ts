@@ -3,6 +3,12 @@ import type { ServerResponse } from 'node:http'
 
 export type OciCode =
   | 'UNAUTHORIZED'
+  | 'DENIED'
+  | 'BLOB_UNKNOWN'
+  | 'MANIFEST_INVALID'
+  | 'MANIFEST_UNKNOWN'
+  | 'NAME_UNKNOWN'
+  | 'TOOMANYREQUESTS'
   | 'NAME_INVALID'
   | 'PAGINATION_NUMBER_INVALID'
   | 'SIZE_INVALID'

@@ -14,6 +14,7 @@ import { METRICS_COLLECT_DEADLINE_MS } from '../limits.ts'
 import { createBuildMetrics } from './build-metrics.ts'
 import { createHttpMetrics } from './http-metrics.ts'
 import type { Log } from './log.ts'
+import { createMirrorMetrics } from './mirror-metrics.ts'
 import type { OtlpSettings } from './otlp-settings.ts'
 import { observeProcess } from './process-metrics.ts'
 import { observeQueue } from './queue-gauges.ts'
@@ -33,6 +34,7 @@ export function createMetrics({ log, otlp }: { log: Log; otlp?: OtlpSettings | u
   return {
     build: createBuildMetrics(meter),
     httpServed: createHttpMetrics(meter),
+    mirrored: createMirrorMetrics(meter),
 
     /** Adds the gauges of the queue; once the database is there. */
     watchQueue: (db: Db) => observeQueue(meter, db),

@@ -8,7 +8,7 @@ import type { TestContext } from 'node:test'
 import { createTokens, type Tokens } from '../../server/auth/tokens.ts'
 import { type RegistryChild, startRegistry } from '../../server/registry/child.ts'
 import { createGrants, type GrantsOptions } from '../../server/registry/grants.ts'
-import { createRegistryProxy } from '../../server/registry/proxy.ts'
+import { createRegistryProxy, type MirrorService } from '../../server/registry/proxy.ts'
 import { createReferrerStore } from '../../server/registry/referrer-store.ts'
 import type { RegistryUpstream } from '../../server/registry/upstream.ts'
 import { givenDatabase, silent } from './database.ts'
@@ -49,7 +49,11 @@ export interface TestProxy {
 export async function givenProxy(
   t: TestContext,
   upstream: RegistryUpstream,
-  overrides: { tokens?: Tokens; runsUnder?: GrantsOptions['runsUnder'] } = {},
+  overrides: {
+    tokens?: Tokens
+    runsUnder?: GrantsOptions['runsUnder']
+    mirror?: MirrorService
+  } = {},
 ): Promise<TestProxy> {
   const { db } = await givenDatabase(t)
   const proxy = createRegistryProxy({
@@ -57,6 +61,7 @@ export async function givenProxy(
     tokens: overrides.tokens ?? tokens,
     grants: createGrants({ tenantOfBuild, runsUnder: overrides.runsUnder ?? (async () => true) }),
     referrers: createReferrerStore({ db }),
+    mirror: overrides.mirror,
     baseUrl: () => proxyUrl,
     log: silent,
   })

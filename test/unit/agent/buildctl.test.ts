@@ -130,6 +130,16 @@ test('the public name of the registry is a mirror of its tunnel', () => {
   assert.match(toml, /\[registry\."localhost:5000"\]\nhttp = true/)
 })
 
+test('a mirrored registry is read through ours first, below its own name', () => {
+  const config = givenConfig({ registry_mirrors: ['docker.io', 'ghcr.io'] })
+  const toml = buildkitdToml(config, { socket: '/s', cpus: 2, rootless: false })
+  assert.match(
+    toml,
+    /\[registry\."docker\.io"\]\nmirrors = \["localhost:5000\/mirror\/docker\.io"\]/,
+  )
+  assert.match(toml, /\[registry\."ghcr\.io"\]\nmirrors = \["localhost:5000\/mirror\/ghcr\.io"\]/)
+})
+
 test('a tunnel listens on loopback only and leads to the same port of the host', () => {
   const [, , listen, dial] = tunnelArgs(5000)
   assert.match(listen ?? '', /^TCP-LISTEN:5000,bind=127\.0\.0\.1,/)

@@ -10,6 +10,7 @@ const GIVEN = {
   publicName: 'registry.example',
   channelKey: 'k',
   cache: { imports: [] },
+  mirrors: [],
 }
 
 function configOf(request: ClaimedBuild['request']) {

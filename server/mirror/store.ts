@@ -1,0 +1,108 @@
+// What a mirror has, in our own registry under `mirror/<host>/<name>`. Everything lies there as a blob, verified by
+// its digest, and is kept by a small manifest of its own: an index can so be there without the images it names, and
+// garbage collection keeps what is tagged. Deleting the tags of such a repository gives everything back.
+import { createHash } from 'node:crypto'
+import { z } from 'zod'
+import {
+  type Exchange,
+  exchangeWith,
+  MANIFEST_TYPES,
+  manifestPath,
+  unexpected,
+} from '../registry/exchange.ts'
+import { isDigest } from '../registry/names.ts'
+import { type UploadedBlob, uploadBlob } from '../registry/upload.ts'
+import type { RegistryUpstream } from '../registry/upstream.ts'
+
+const KEEPER_TYPE = 'application/vnd.oci.image.manifest.v1+json'
+const KEPT_TYPE = 'application/vnd.hypeman.mirror'
+const BLOB_TYPE = 'application/octet-stream'
+
+export interface StoredManifest {
+  digest: string
+  type: string
+  body: Buffer
+}
+
+const Descriptor = z.object({
+  mediaType: z.string(),
+  digest: z.string().refine(isDigest, 'no digest'),
+  size: z.number(),
+})
+type Descriptor = z.infer<typeof Descriptor>
+
+const Keeper = z.object({ config: Descriptor })
+
+type Kind = 'blob' | 'manifest' | 'tag'
+
+export type MirrorStore = ReturnType<typeof createMirrorStore>
+
+export function createMirrorStore(upstream: RegistryUpstream) {
+  const exchange = (request: Exchange) => exchangeWith(upstream, request)
+
+  async function keep(repo: string, keeper: { kind: Kind; name: string }, config: Descriptor) {
+    const { kind, name } = keeper
+    const path = manifestPath(repo, keeperTag(kind, name))
+    const annotations = { [`${KEPT_TYPE}.${kind}`]: name }
+    const manifest = { schemaVersion: 2, mediaType: KEEPER_TYPE, config, layers: [], annotations }
+    const body = Buffer.from(JSON.stringify(manifest))
+    const headers = { 'content-type': KEEPER_TYPE, 'content-length': body.length }
+    const { status } = await exchange({ method: 'PUT', path, headers, body })
+    if (status !== 201) throw unexpected('PUT', path, status)
+  }
+
+  async function kept(repo: string, kind: Kind, name: string): Promise<Descriptor | undefined> {
+    const path = manifestPath(repo, keeperTag(kind, name))
+    const headers = { accept: MANIFEST_TYPES }
+    const { status, body } = await exchange({ method: 'GET', path, headers })
+    if (status === 404) return undefined
+    if (status !== 200) throw unexpected('GET', path, status)
+    return Keeper.parse(JSON.parse(body.toString('utf8'))).config
+  }
+
+  async function read(repo: string, found: Descriptor | undefined) {
+    if (!found) return undefined
+    const { digest, mediaType: type } = found
+    const path = `/v2/${repo}/blobs/${digest}`
+    const { status, body } = await exchange({ method: 'GET', path, headers: {} })
+    // Collected since, and with it this keeper: it comes anew.
+    if (status === 404) return undefined
+    if (status !== 200) throw unexpected('GET', path, status)
+    return { digest, type, body } satisfies StoredManifest
+  }
+
+  return {
+    async hasBlob(repo: string, digest: string): Promise<boolean> {
+      const path = `/v2/${repo}/blobs/${digest}`
+      const { status } = await exchange({ method: 'HEAD', path, headers: {} })
+      if (status !== 200 && status !== 404) throw unexpected('HEAD', path, status)
+      return status === 200
+    },
+
+    async putBlob(repo: string, blob: UploadedBlob): Promise<void> {
+      const { digest, bytes: size } = blob
+      await uploadBlob(upstream, repo, blob)
+      await keep(repo, { kind: 'blob', name: digest }, { mediaType: BLOB_TYPE, digest, size })
+    },
+
+    manifest: async (repo: string, digest: string) =>
+      read(repo, await kept(repo, 'manifest', digest)),
+
+    tagged: async (repo: string, tag: string) => read(repo, await kept(repo, 'tag', tag)),
+
+    /** With a tag, when it was asked for by one. */
+    async putManifest(repo: string, manifest: StoredManifest, tag?: string): Promise<void> {
+      const { digest, type: mediaType, body } = manifest
+      const size = body.length
+      await uploadBlob(upstream, repo, { digest, bytes: size, body })
+      await keep(repo, { kind: 'manifest', name: digest }, { mediaType, digest, size })
+      if (tag === undefined) return
+      await keep(repo, { kind: 'tag', name: tag }, { mediaType, digest, size })
+    },
+  }
+}
+
+/** Of one length, and of a form that no tag of the mirrored registry could be taken for. */
+function keeperTag(kind: Kind, name: string): string {
+  return `${kind}-${createHash('sha256').update(name).digest('hex')}`
+}
