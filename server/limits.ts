@@ -163,6 +163,10 @@ export const EVENT_LOOP_WINDOW_MS = 10_000
 // Housekeeping
 export const RECONCILE_INTERVAL_MS = 60_000
 export const FINISH_RETRY_MS = 2_000
+/** Tries get rarer, up to this. */
+export const FINISH_RETRY_MAX_MS = 60_000
+/** A registry may not know at once what it was given; one that refuses so often in a row means it. */
+export const FINISH_REFUSALS_MAX = 4
 
 // Registry
 /** One page of a list of tags. */

@@ -3,7 +3,8 @@
 import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError, asError } from '../errors.ts'
-import { FINISH_RETRY_MS } from '../limits.ts'
+import { FINISH_REFUSALS_MAX, FINISH_RETRY_MAX_MS, FINISH_RETRY_MS } from '../limits.ts'
+import { UnexpectedReply } from '../registry/exchange.ts'
 import type { Publication } from '../registry/publish.ts'
 import type { Log } from '../telemetry/log.ts'
 import { parseImageName } from './image-name.ts'
@@ -20,27 +21,42 @@ export interface FinishOptions {
   publishImage(publication: Publication): Promise<void>
   /** Tags the commit `builds/<id>`; does nothing when the app is gone. */
   tagCommit(build: BuildRow): Promise<void>
+  retryMs?: number
+}
+
+interface Waiting {
+  tries: number
+  /** In a row, up to now. */
+  refusals: number
+  /** Of the monotonic clock. */
+  until: number
+}
+
+class PublishError extends Error {
+  override name = 'PublishError'
+
+  constructor(name: string, cause: Error) {
+    super(`the image could not be published as ${name}: ${cause.message}`, { cause })
+  }
 }
 
 export type Finish = ReturnType<typeof createFinish>
 
 export function createFinish(options: FinishOptions) {
   const { db, listener, log, tagImage, publishImage, tagCommit } = options
+  const retryMs = options.retryMs ?? FINISH_RETRY_MS
   let stopped = true
   let round: Promise<void> | undefined
   let again = false
   let timer: NodeJS.Timeout | undefined
   let off = () => {}
+  const waiting = new Map<string, Waiting>()
 
   async function finishOne(build: BuildRow): Promise<void> {
     await tagImage(`builds/${build.id}`, build.imageDigest!, 'latest')
     const attestations = build.provenance?.attestations_digest
     if (attestations) await tagImage(`builds/${build.id}`, attestations, 'attested')
-    const impossible = await publish(build)
-    if (impossible) {
-      await fail(build, impossible)
-      return
-    }
+    await publish(build)
     await tagCommit(build)
     await transition(db, {
       id: build.id,
@@ -52,22 +68,20 @@ export function createFinish(options: FinishOptions) {
     log.info({ buildId: build.id, digest: build.imageDigest }, 'build ready')
   }
 
-  /** Under the name that was asked for; why that will never be possible, or undefined. */
-  async function publish(build: BuildRow): Promise<AppError | undefined> {
+  /** Under the name that was asked for. */
+  async function publish(build: BuildRow): Promise<void> {
     const { image_name: name } = build.request
-    if (name === undefined) return undefined
+    if (name === undefined) return
     try {
       const { repository: to, tag } = parseImageName(name, build.tenant)
       await publishImage({ from: `builds/${build.id}`, digest: build.imageDigest!, to, tag })
-      return undefined
     } catch (error) {
-      if (error instanceof AppError && error.status < 500) return error
-      throw error
+      throw new PublishError(name, asError(error))
     }
   }
 
-  async function fail(build: BuildRow, { message }: AppError): Promise<void> {
-    const error = `the image could not be published as ${build.request.image_name}: ${message}`
+  /** Who asked for an image under a name is not helped by one that is ready without it. */
+  async function fail(build: BuildRow, { message: error }: Error): Promise<void> {
     await transition(db, {
       id: build.id,
       from: ['pushing'],
@@ -78,16 +92,34 @@ export function createFinish(options: FinishOptions) {
     log.warn({ buildId: build.id, error }, 'build failed at its end')
   }
 
+  /** What can never be is given up at once, what the registry refuses after some tries, the rest never. */
+  async function failed(build: BuildRow, error: Error): Promise<void> {
+    const { tries = 0, refusals = 0 } = waiting.get(build.id) ?? {}
+    const now = isRefused(error) ? refusals + 1 : 0
+    if (isImpossible(error) || now >= FINISH_REFUSALS_MAX) {
+      await fail(build, error)
+      waiting.delete(build.id)
+      return
+    }
+    const delayMs = Math.min(retryMs * 2 ** tries, FINISH_RETRY_MAX_MS)
+    const until = performance.now() + delayMs
+    waiting.set(build.id, { tries: tries + 1, refusals: now, until })
+    log.error({ err: error.message, buildId: build.id, delayMs }, 'finish failed; will retry')
+  }
+
   async function finishAll(): Promise<void> {
     const found = await db('builds')
       .where({ status: 'pushing' })
       .whereNotNull('result_at')
       .orderBy('result_at')
+    const ids = new Set(found.map(({ id }) => id))
+    for (const id of waiting.keys()) if (!ids.has(id)) waiting.delete(id)
     for (const row of found) {
       const build = toBuild(row)
-      await finishOne(build).catch((error) =>
-        log.error({ err: asError(error).message, buildId: build.id }, 'finish failed; will retry'),
-      )
+      if ((waiting.get(build.id)?.until ?? 0) > performance.now()) continue
+      await finishOne(build)
+        .catch((error) => failed(build, asError(error)))
+        .catch((error) => log.error({ err: asError(error).message }, 'finish failed; will retry'))
     }
   }
 
@@ -104,7 +136,7 @@ export function createFinish(options: FinishOptions) {
         round = undefined
         clearTimeout(timer)
         if (again) poke()
-        else if (!stopped) timer = setTimeout(poke, FINISH_RETRY_MS)
+        else if (!stopped) timer = setTimeout(poke, retryMs)
       })
   }
 
@@ -121,6 +153,18 @@ export function createFinish(options: FinishOptions) {
       await round
     },
   }
+}
+
+const causeOf = (error: Error) => (error instanceof PublishError ? error.cause : error)
+
+function isRefused(error: Error): boolean {
+  const cause = causeOf(error)
+  return cause instanceof UnexpectedReply && cause.isRefusal
+}
+
+function isImpossible(error: Error): boolean {
+  const cause = causeOf(error)
+  return cause instanceof AppError && cause.status < 500
 }
 
 /** Message of the annotated tag `builds/<id>`. */

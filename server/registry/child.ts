@@ -88,6 +88,8 @@ function settings(dataDir: string, socketPath: string) {
     version: 0.1,
     log: { level: 'warn', accesslog: { disabled: true } },
     storage: { filesystem: { rootdirectory: dataDir }, delete: { enabled: true } },
+    // Layers that are only linked: whoever pulls the image gets them there. See manifest-links.ts.
+    validation: { manifests: { urls: { allow: ['^https?://'] } } },
     http: {
       net: 'unix',
       addr: socketPath,

@@ -51,7 +51,20 @@ export async function exchangeWith(upstream: RegistryUpstream, request: Exchange
   }
 }
 
-export function unexpected(method: string, path: string, status: number): AppError {
-  const message = `the registry answered ${status} to ${method} ${path}`
-  return new AppError('registry_unavailable', message)
+/** It answered, but not what was asked for. */
+export class UnexpectedReply extends AppError {
+  override name = 'UnexpectedReply'
+  /** It says no, and will again: not that it is too busy, nor that our own credentials are wrong. */
+  readonly isRefusal: boolean
+
+  constructor(message: string, status: number) {
+    super('registry_unavailable', message)
+    this.isRefusal = status >= 400 && status < 500 && !PASSING.has(status)
+  }
+}
+
+const PASSING = new Set([401, 408, 425, 429])
+
+export function unexpected(method: string, path: string, status: number): UnexpectedReply {
+  return new UnexpectedReply(`the registry answered ${status} to ${method} ${path}`, status)
 }

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { MANIFEST_BYTES_MAX } from '../limits.ts'
 import { readBody } from './body.ts'
 import { forward } from './forward.ts'
+import { wrongLink } from './manifest-links.ts'
 import { type RepoRoute, routePath } from './names.ts'
 import { referrerOf } from './referrer.ts'
 import type { ReferrerStore } from './referrer-store.ts'
@@ -26,6 +27,8 @@ export function createManifestPut({ upstream, referrers }: ManifestPutOptions) {
       const message = `the manifest is over ${MANIFEST_BYTES_MAX} bytes`
       return replyOci(res, 413, 'SIZE_INVALID', message)
     }
+    const wrong = wrongLink(body)
+    if (wrong !== undefined) return replyOci(res, 400, 'MANIFEST_INVALID', wrong)
     const contentType = req.headers['content-type'] ?? ''
     // Recorded before the client hears of it, so that what is pushed is listed.
     const onReply = async (reply: IncomingMessage): Promise<Record<string, string>> => {

@@ -1,14 +1,16 @@
 // The end of a build on the server side: what must be there before it is said to be ready.
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { createFinish, type FinishOptions } from '../../server/builds/finish.ts'
+import { createFinish, type Finish, type FinishOptions } from '../../server/builds/finish.ts'
 import { createBuildLog } from '../../server/builds/log.ts'
 import { toPublic } from '../../server/builds/show.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
+import { FINISH_REFUSALS_MAX } from '../../server/limits.ts'
 import { claimNext } from '../../server/queue/claim.ts'
 import { createLease } from '../../server/queue/lease.ts'
 import { setSlots } from '../../server/queue/slots.ts'
 import { createRegistryClient } from '../../server/registry/client.ts'
+import { unexpected } from '../../server/registry/exchange.ts'
 import { givenBuild } from '../helpers/builds.ts'
 import { givenDatabase, silent } from '../helpers/database.ts'
 import { pushImage } from '../helpers/oci.ts'
@@ -29,7 +31,7 @@ async function givenResult(t: TestContext, image_name: string) {
   const lease = createLease({ db, buildId: 'acme1', token: build!.leaseToken })
   await lease.markPushing()
   await lease.recordResult(digest, PROVENANCE)
-  const finishWith = (more: Partial<FinishOptions> = {}) => {
+  const finishWith = (more: Partial<FinishOptions> = {}): Finish => {
     const finish = createFinish({
       db,
       listener,
@@ -41,6 +43,7 @@ async function givenResult(t: TestContext, image_name: string) {
     })
     finish.start()
     t.after(() => finish.stop())
+    return finish
   }
   /** Waits for the end; the build as it is shown at that moment. */
   const ended = async () => {
@@ -82,4 +85,40 @@ test('a name that can never be published fails the build instead of being tried 
   assert.equal(build.failure_class, 'registry')
   assert.match(build.error ?? '', /could not be published as apps\/other\/web: invalid image_name/)
   assert.equal(build.image_ref, undefined)
+})
+
+test('a registry that refuses the name for good fails the build, after it was asked some times and not for ever', async (t) => {
+  const { registry, finishWith, ended } = await givenResult(t, 'apps/acme/web')
+  const at: number[] = []
+  finishWith({
+    retryMs: 20,
+    async publishImage() {
+      at.push(performance.now())
+      throw unexpected('PUT', '/v2/apps/acme/web/manifests/latest', 403)
+    },
+    tagImage: registry.tag,
+  })
+  const build = await ended()
+  assert.equal(build.status, 'failed')
+  assert.equal(build.failure_class, 'registry')
+  assert.match(build.error ?? '', /published as apps\/acme\/web: the registry answered 403 to PUT/)
+  assert.equal(at.length, FINISH_REFUSALS_MAX)
+  const waits = at.slice(1).map((time, n) => time - at[n]!)
+  assert.ok(waits.at(-1)! > 2 * 20, 'tries get rarer')
+})
+
+test('a registry that is too busy, or does not know us, is asked until it takes the image', async (t) => {
+  const { registry, finishWith, ended } = await givenResult(t, 'apps/acme/web')
+  const answers = [429, 503, 401, 404, 403, 408]
+  const finish = finishWith({
+    retryMs: 5,
+    async publishImage(publication) {
+      const status = answers.shift()
+      if (status !== undefined) throw unexpected('PUT', '/v2/x', status)
+      await registry.publish(publication)
+    },
+  })
+  assert.equal((await ended()).status, 'ready')
+  assert.deepEqual(answers, [])
+  await finish.stop()
 })

@@ -120,3 +120,49 @@ async function withoutMount(
   res.writeHead(reply.statusCode ?? 502, { ...reply.headers, ...moved })
   reply.pipe(res)
 }
+
+test('an image with a layer that is only linked is taken and published; a link nobody could follow is 400, not 500', async (t) => {
+  const { upstream, target, get } = await givenHouse(t)
+  const { layer } = await pushImage(target, 'latest')
+  const manifestOf = (...urls: string[]) =>
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: MANIFEST_TYPE,
+      config: {
+        mediaType: 'application/vnd.oci.image.config.v1+json',
+        digest: digestOf('{}'),
+        size: 2,
+      },
+      layers: [
+        { mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip', digest: layer, size: 1000 },
+        {
+          mediaType: 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip',
+          digest: `sha256:${'7'.repeat(64)}`,
+          size: 5,
+          urls,
+        },
+      ],
+    })
+  const put = (body: string) =>
+    fetch(`${target.url}/v2/${target.repo}/manifests/linked`, {
+      method: 'PUT',
+      headers: { ...target.headers, 'content-type': MANIFEST_TYPE },
+      body,
+    })
+  for (const wrong of [
+    'ftp://example.com/x',
+    'file:///etc/passwd',
+    'https://example.com/#x',
+    '/x',
+  ]) {
+    const refused = await put(manifestOf('https://example.com/layer', wrong))
+    const { errors } = (await refused.json()) as { errors: { code: string; message: string }[] }
+    assert.deepEqual([refused.status, errors[0]?.code], [400, 'MANIFEST_INVALID'], wrong)
+    assert.ok(errors[0]?.message.includes(JSON.stringify(wrong)), errors[0]?.message)
+  }
+  const right = manifestOf('https://example.com/layer')
+  assert.equal((await put(right)).status, 201)
+  await publishImage(upstream, as(digestOf(right)))
+  const pulled = await get('apps/acme/web/manifests/v1', await member('acme'))
+  assert.equal(await pulled.text(), right)
+})
