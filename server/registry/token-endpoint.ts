@@ -36,10 +36,13 @@ export function createTokenEndpoint({ tokens, grants, identify }: TokenEndpointO
     }
     const form = new URLSearchParams(body.toString('utf8'))
     const passwords = ['password', 'refresh_token'].flatMap((name) => form.getAll(name))
-    const caller = await identify([...passwords, ...request.candidates])
+    const presented = [...passwords, ...request.candidates]
+    const caller = await identify(presented)
     if (!caller) {
       res.setHeader('www-authenticate', 'Basic realm="hypeman"')
-      return replyOci(res, 401, 'UNAUTHORIZED', 'the API token goes into the password')
+      const given = 'the password is no token that is valid: it may have expired or been revoked'
+      const message = presented.length > 0 ? given : 'the API token goes into the password'
+      return replyOci(res, 401, 'UNAUTHORIZED', message)
     }
     const scopes = [...request.params.getAll('scope'), ...form.getAll('scope')]
     const access = await grants.intersect(caller, parseScopes(scopes))

@@ -90,7 +90,7 @@ test('a name that can never be published fails the build instead of being tried 
 test('a registry that refuses the name for good fails the build, after it was asked some times and not for ever', async (t) => {
   const { registry, finishWith, ended } = await givenResult(t, 'apps/acme/web')
   const at: number[] = []
-  finishWith({
+  const finish = finishWith({
     retryMs: 20,
     async publishImage() {
       at.push(performance.now())
@@ -105,6 +105,7 @@ test('a registry that refuses the name for good fails the build, after it was as
   assert.equal(at.length, FINISH_REFUSALS_MAX)
   const waits = at.slice(1).map((time, n) => time - at[n]!)
   assert.ok(waits.at(-1)! > 2 * 20, 'tries get rarer')
+  await finish.stop()
 })
 
 test('a registry that is too busy, or does not know us, is asked until it takes the image', async (t) => {

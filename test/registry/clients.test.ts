@@ -129,3 +129,41 @@ test('an operator’s push token pushes anywhere and deletes what was pushed', a
   assert.equal(removed.exitCode, 0, removed.stderr)
   assert.notEqual((await inspect(house, 'apps/acme/web', '--creds', creds)).exitCode, 0)
 })
+
+test('a copy within the registry mounts, and tags are listed', async (t) => {
+  const house = await givenHouse(t)
+  const creds = `op:${await registryAdmin()}`
+  assert.equal((await push(house, 'library/hello', creds)).exitCode, 0)
+  const from = ['--src-tls-verify=false', '--src-creds', creds, '--dest-tls-verify=false']
+  const copied = await house.run([
+    '--debug',
+    'copy',
+    ...from,
+    '--dest-creds',
+    creds,
+    `docker://${house.host}/library/hello:latest`,
+    `docker://${house.host}/library/other:v1`,
+  ])
+  assert.equal(copied.exitCode, 0, copied.stderr)
+  assert.match(copied.stderr, /mount OK|Trying to mount|Skipping blob .* already present/)
+  const listed = await house.run([
+    'list-tags',
+    '--tls-verify=false',
+    '--creds',
+    creds,
+    `docker://${house.host}/library/other`,
+  ])
+  assert.deepEqual(JSON.parse(listed.stdout).Tags, ['v1'])
+})
+
+test('who logs in with a token that has ended is told so', async (t) => {
+  const house = await givenHouse(t)
+  const basic = Buffer.from('ada:ended').toString('base64')
+  const message = async (headers: Record<string, string>) =>
+    (await fetch(`${house.url}/v2/token`, { headers })).text()
+  assert.match(
+    await message({ authorization: `Basic ${basic}` }),
+    /may have expired or been revoked/,
+  )
+  assert.match(await message({}), /the API token goes into the password/)
+})
