@@ -5,6 +5,7 @@ import { type TestContext, test } from 'node:test'
 import { SignJWT } from 'jose'
 import { givenApp } from '../helpers/apps.ts'
 import { remoteUrl } from '../helpers/repo.ts'
+import { DOCKERFILE, post, tarGzOf } from '../helpers/sources.ts'
 import { givenTwoTenants, type TwoTenants } from '../helpers/two-tenants.ts'
 
 const REFUSED = 401
@@ -109,6 +110,78 @@ const attacks: Record<string, (world: TwoTenants, t: TestContext) => Promise<voi
       const uploads = `/v2/${repo}/blobs/uploads/`
       assert.equal(await statusOf(uploads, theirs.token, { method }), REFUSED, repo)
     }
+  },
+
+  async 'with the API token of another tenant, however it is carried'(world) {
+    const { server, call, statusOf, acme, other, loot, ours } = world
+    const repos = [loot.repo, `builds/${ours.id}`, 'apps/acme/hello', 'cache/acme/hello']
+    const scopes = repos.map((repo) => `scope=repository:${repo}:pull,push,delete`).join('&')
+    const had = await call(`/v2/token?${scopes}`, other)
+    const { token: session } = (await had.json()) as { token: string }
+    const basic = (pair: string) => `Basic ${Buffer.from(pair).toString('base64')}`
+    const carriers = [
+      `Bearer ${other}`,
+      `Bearer ${session}`,
+      basic(`eve:${other}`),
+      basic(`${other}:`),
+      basic(`acme:${other}`),
+    ]
+    for (const authorization of carriers) {
+      for (const repo of repos) {
+        for (const [method, path] of [
+          ['GET', 'tags/list'],
+          ['GET', 'manifests/latest'],
+          ['POST', 'blobs/uploads/'],
+          ['DELETE', 'manifests/latest'],
+        ] as const) {
+          const headers = { authorization }
+          const reply = await fetch(`${server.url}/v2/${repo}/${path}`, { method, headers })
+          assert.equal(reply.status, REFUSED, `${method} ${repo}/${path}`)
+        }
+      }
+    }
+    assert.equal(await statusOf(`/v2/${loot.repo}/tags/list`, acme), 200, 'the control')
+    // Nor does a token of one's own tenant push what only a build pushes.
+    const uploads = `/v2/builds/${ours.id}/blobs/uploads/`
+    assert.equal(await statusOf(uploads, acme, { method: 'POST' }), REFUSED)
+  },
+
+  async 'with an administrator’s flags and no administrator’s token'(world) {
+    const { server, call, statusOf, acme, other, theirs, victim } = world
+    const limited = await server.token('op', { admin: true, permissions: ['build:write'] })
+    const source = await tarGzOf(DOCKERFILE)
+    const refused = async (token: string, fields: Record<string, string>) => {
+      const form = post(...Object.entries(fields), ['source', source])
+      const reply = await call('/builds', token, form)
+      return `${reply.status} ${await reply.text()}`
+    }
+    const before = await server.sql<{ n: string }>('select count(*) as n from builds')
+    for (const token of [other, limited]) {
+      const flags = { is_admin_build: 'true', global_cache_key: 'node' }
+      assert.match(await refused(token, flags), /^403 .*build:admin/)
+    }
+    for (const scope of ['global/node', '../global/node', 'x,ref=other/repo', 'acme/hello', 'a']) {
+      assert.match(await refused(other, { cache_scope: scope }), /^400 .*cache_scope/, scope)
+    }
+    const name = 'apps/acme/hello'
+    assert.match(await refused(other, { image_name: name }), /^400 .*image_name/)
+    assert.deepEqual(await server.sql('select count(*) as n from builds'), before)
+    const begin = { method: 'POST' }
+    const inboxes = ['library/base', 'cache/global/node', `builds/${theirs.id}`]
+    for (const repo of inboxes) {
+      assert.equal(await statusOf(`/v2/${repo}/blobs/uploads/`, other, begin), REFUSED, repo)
+    }
+    for (const repo of ['library/base', 'cache/global/node']) {
+      assert.equal(await statusOf(`/v2/${repo}/blobs/uploads/`, theirs.token, begin), REFUSED, repo)
+    }
+    for (const path of ['/builds?tenant=acme', '/apps?tenant=acme', '/metrics']) {
+      const status = await statusOf(path, other)
+      assert.ok(status === 403 || status === 404, `${path}: ${status}`)
+    }
+    const cancel = { method: 'DELETE' }
+    assert.equal(await statusOf(`/builds/${victim}`, other, cancel), 404)
+    assert.equal(await statusOf('/apps/hello?tenant=acme', other, cancel), 404)
+    assert.equal(await statusOf('/apps/hello', acme), 200, 'the control')
   },
 
   async 'with a forged token'(world) {
