@@ -6,6 +6,7 @@ import { asError } from '../errors.ts'
 import { MANIFEST_BYTES_MAX, MIRROR_TAG_TTL_MS, MIRROR_TAGS_KNOWN_MAX } from '../limits.ts'
 import { MANIFEST_TYPES } from '../registry/exchange.ts'
 import { isDigest } from '../registry/names.ts'
+import type { Log } from '../telemetry/log.ts'
 import { type Asked, MirrorRefusal, refusalOf, unreachable } from './answers.ts'
 import { readReply } from './body.ts'
 import type { Remote } from './remote.ts'
@@ -33,6 +34,7 @@ export interface ManifestsOptions {
   store: Pick<MirrorStore, 'manifest' | 'tagged' | 'putManifest'>
   remoteOf(host: string): Remote
   signal: AbortSignal
+  log: Log
   tagTtlMs?: number
 }
 
@@ -40,7 +42,7 @@ export interface ManifestsOptions {
 export type FindManifest = (question: ManifestQuestion) => Promise<FoundManifest>
 
 export function createManifests(options: ManifestsOptions): FindManifest {
-  const { store, remoteOf, signal, tagTtlMs = MIRROR_TAG_TTL_MS } = options
+  const { store, remoteOf, signal, log, tagTtlMs = MIRROR_TAG_TTL_MS } = options
   const asking = new Map<string, Promise<FoundManifest>>()
   /** When a tag was last found to be as it is stored, by the monotonic clock. */
   const checked = new Map<string, number>()
@@ -70,7 +72,8 @@ export function createManifests(options: ManifestsOptions): FindManifest {
       const message = `${host} gave ${name}@${said} with the digest ${digest}`
       throw new MirrorRefusal(503, 'UNAVAILABLE', message)
     }
-    return { digest, type: reply.headers['content-type'] ?? '', body }
+    const type = (reply.headers['content-type'] ?? '').split(';', 1)[0]!.trim()
+    return { digest, type, body }
   }
 
   async function byDigest(question: ManifestQuestion): Promise<FoundManifest> {
@@ -78,8 +81,16 @@ export function createManifests(options: ManifestsOptions): FindManifest {
     const stored = await store.manifest(repo, reference)
     if (stored) return { ...stored, origin: 'stored' }
     const fetched = await fetchManifest(question, reference)
-    await store.putManifest(repo, fetched)
+    await keep(repo, fetched)
     return { ...fetched, origin: 'fetched' }
+  }
+
+  /** Whoever asked for it gets it all the same when it can't be kept. */
+  async function keep(repo: string, manifest: StoredManifest, tag?: string): Promise<void> {
+    await store.putManifest(repo, manifest, tag).catch((error) => {
+      const { digest } = manifest
+      log.warn({ err: asError(error).message, repo, digest }, 'mirror: manifest not kept')
+    })
   }
 
   async function byTag(question: ManifestQuestion): Promise<FoundManifest> {
@@ -113,7 +124,7 @@ export function createManifests(options: ManifestsOptions): FindManifest {
       if (digestOf(head) === stored.digest) return { ...stored, origin: 'stored' }
     }
     const fetched = await fetchManifest(question, tag)
-    await store.putManifest(repo, fetched, tag)
+    await keep(repo, fetched, tag)
     return { ...fetched, origin: 'fetched' }
   }
 

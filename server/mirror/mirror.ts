@@ -1,5 +1,6 @@
 // The registries that are mirrored, as they are read through our proxy: `mirror/<host>/<name>` is what the
 // registry has or had, kept in our own on the way. The caller is authorised by then; nothing is written by it.
+import { setMaxListeners } from 'node:events'
 import { mkdir, rm } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join } from 'node:path'
@@ -61,6 +62,7 @@ export async function createMirror(options: MirrorOptions): Promise<Mirror> {
   await rm(folder, { recursive: true, force: true })
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const stopping = new AbortController()
+  setMaxListeners(0, stopping.signal)
   const store = createMirrorStore(upstream)
   const remotes = new Map(sources.map((each) => [each.host, createRemote(each, options.send)]))
   const remoteOf = (host: string): Remote => remotes.get(host)!
@@ -70,6 +72,7 @@ export async function createMirror(options: MirrorOptions): Promise<Mirror> {
     store,
     remoteOf,
     signal,
+    log,
     ...(tagTtlMs === undefined ? {} : { tagTtlMs }),
   })
   const downloads = new Map<string, Promise<Download>>()
@@ -78,8 +81,14 @@ export async function createMirror(options: MirrorOptions): Promise<Mirror> {
     const [host = '', ...rest] = repo.slice(MIRROR_AREA.length).split('/')
     const name = rest.join('/')
     const source = sources.find((each) => each.host === host)
-    if (source && name !== '' && isMirrored(source, name)) return { source, repo, name }
-    throw new MirrorRefusal(404, 'NAME_UNKNOWN', `${host}/${name} is not mirrored here`)
+    if (source && name !== '') return { source, repo, name }
+    throw new MirrorRefusal(404, 'NAME_UNKNOWN', `${repo} is not mirrored`)
+  }
+
+  function requireMirrored({ source, name }: Place): void {
+    if (isMirrored(source, name)) return
+    const message = `${source.host}/${name} is not in REGISTRY_MIRROR_REPOSITORIES`
+    throw new MirrorRefusal(404, 'NAME_UNKNOWN', message)
   }
 
   async function manifest(
@@ -88,14 +97,16 @@ export async function createMirror(options: MirrorOptions): Promise<Mirror> {
     { route, buildId }: { route: Extract<RepoRoute, { kind: 'manifest' }>; buildId?: string },
   ): Promise<void> {
     const { repo, reference } = route
-    const { source, name } = placeOf(repo)
-    requireSha256(reference, 'MANIFEST_UNKNOWN')
-    const { host } = source
+    const place = placeOf(repo)
+    const { name } = place
+    const { host } = place.source
     const image = `${host}/${name}${reference.includes(':') ? '@' : ':'}${reference}`
     const tell = (outcome: MirrorEvent['outcome'], why?: string) =>
       onEvent({ host, image, buildId, outcome, ...(why === undefined ? {} : { why }) })
     let found: FoundManifest
     try {
+      requireMirrored(place)
+      requireSha256(reference, 'MANIFEST_UNKNOWN')
       found = await findManifest({ host, name, repo, reference })
     } catch (error) {
       if (error instanceof MirrorRefusal) tell('refused', error.message)
@@ -164,6 +175,7 @@ export async function createMirror(options: MirrorOptions): Promise<Mirror> {
   ): Promise<void> {
     const { repo, digest } = route
     const place = placeOf(repo)
+    requireMirrored(place)
     requireSha256(digest, 'BLOB_UNKNOWN')
     if (await store.hasBlob(repo, digest)) {
       return forward(upstream, req, res, { path: routePath(route), keepsContentType: false })

@@ -71,4 +71,8 @@ test('FROM docker.io works in an isolated build, and goes on when docker.io is a
   isAway = false
   const foreign = await build('FROM acme/private:1\n')
   assert.equal(foreign.status, 'failed')
+  assert.match(
+    foreign.text,
+    /mirror does not have docker\.io\/acme\/private:1: \S+ is not in REGISTRY_MIRROR_REPOSITORIES/,
+  )
 })

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { readdir, rm } from 'node:fs/promises'
+import { readdir, rm, writeFile } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -342,12 +342,29 @@ test('what was thrown away comes anew', async (t) => {
   await bytesOf(await house.get('manifests/v1'))
   await bytesOf(await house.get(`blobs/${house.image.layer}`))
   await isKept(house, house.image.layer)
-  const blobs = join(house.dir, 'data/docker/registry/v2/blobs')
-  for (const digest of [house.image.layer, house.image.digest]) {
-    const hex = digest.slice('sha256:'.length)
-    await rm(join(blobs, 'sha256', hex.slice(0, 2), hex), { recursive: true })
+  const blobs = join(house.dir, 'data/docker/registry/v2/blobs/sha256')
+  const hexOf = (digest: string) => digest.slice('sha256:'.length)
+  const folderOf = (hex: string) => join(blobs, hex.slice(0, 2), hex)
+  const some = [house.image.layer, house.image.digest].map((digest) => folderOf(hexOf(digest)))
+  for (const lost of [some, [blobs]]) {
+    for (const folder of lost) await rm(folder, { recursive: true })
+    assert.equal((await house.get('manifests/v1')).status, 200)
+    const blob = await house.get(`blobs/${house.image.layer}`)
+    assert.equal(digestOf(await bytesOf(blob)), house.image.layer)
+    await isKept(house, house.image.layer)
   }
+  down(house.hub)
   assert.equal((await house.get('manifests/v1')).status, 200)
+})
+
+test('who asks gets the image also when it cannot be kept', async (t) => {
+  const house = await givenHouse(t)
+  await house.get('manifests/v1')
+  const uploads = join(house.dir, 'data/docker/registry/v2/repositories', REPO)
+  await rm(uploads, { recursive: true })
+  await writeFile(uploads, 'no folder')
+  const reply = await house.get('manifests/v1')
+  assert.equal(reply.headers.get('docker-content-digest'), house.image.digest)
   const blob = await house.get(`blobs/${house.image.layer}`)
   assert.equal(digestOf(await bytesOf(blob)), house.image.layer)
 })
