@@ -197,7 +197,8 @@ const attacks: Record<string, (world: TwoTenants, t: TestContext) => Promise<voi
       'the secret itself as key': `${head}.${claims}.${byHand}`,
       expired: await forge(world, { exp: '-1 s' }),
       'for another audience': await forge(world, { aud: 'hypeman-api' }),
-      'an API token that may not read builds': await server.token('op', {
+      'an API token that may not read builds': await server.token('ada', {
+        tenant: 'acme',
         permissions: ['app:read'],
       }),
     }
