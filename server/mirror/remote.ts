@@ -30,6 +30,12 @@ const Token = z.object({
   expires_in: z.number().optional(),
 })
 
+interface Asked {
+  reply: IncomingMessage
+  /** From the registry itself, not from where it redirects to. */
+  isHome: boolean
+}
+
 interface Known {
   authorization: string
   /** Of the monotonic clock. */
@@ -48,7 +54,7 @@ export function createRemote(source: MirrorSource, send: Send): Remote {
     return undefined
   }
 
-  async function ask(request: RemoteRequest, authorization?: string): Promise<IncomingMessage> {
+  async function ask(request: RemoteRequest, authorization?: string): Promise<Asked> {
     const { method, name, path, accept, signal } = request
     let url = new URL(`/v2/${name}/${path}`, source.url)
     for (let hops = 0; ; hops += 1) {
@@ -59,7 +65,7 @@ export function createRemote(source: MirrorSource, send: Send): Remote {
       }
       const reply = await send(url, { method, headers, signal, isGiven: isGiven(url) })
       const { location } = reply.headers
-      if (!isRedirect(reply) || location === undefined) return reply
+      if (!isRedirect(reply) || location === undefined) return { reply, isHome }
       reply.destroy()
       if (hops >= REGISTRY_REDIRECTS_MAX) throw new Error(`${source.host} redirects too often`)
       const next = new URL(location, url)
@@ -97,14 +103,15 @@ export function createRemote(source: MirrorSource, send: Send): Remote {
   }
 
   return async (request) => {
-    const reply = await ask(request, remembered(request.name))
+    const { reply, isHome } = await ask(request, remembered(request.name))
     const challenge = reply.headers['www-authenticate']
-    if (reply.statusCode !== 401 || challenge === undefined) return reply
+    // Where it was redirected to, nobody is told anything.
+    if (!isHome || reply.statusCode !== 401 || challenge === undefined) return reply
     known.delete(request.name)
     const authorization = await answer(challenge, request)
     if (authorization === undefined) return reply
     reply.destroy()
-    return ask(request, authorization)
+    return (await ask(request, authorization)).reply
   }
 }
 

@@ -25,6 +25,8 @@ export interface Hub {
   requests: string[]
   /** Of the requests for tokens. */
   logins: (string | undefined)[]
+  /** That were presented to it, right or wrong. */
+  authorizations: string[]
   /** Answers instead of the registry when it returns true. */
   instead: ((req: IncomingMessage, res: ServerResponse) => boolean) | undefined
   count(pattern: RegExp): number
@@ -44,6 +46,7 @@ export async function givenHub(t: TestContext): Promise<Hub> {
     direct: await listen(t, plain),
     requests: [],
     logins: [],
+    authorizations: [],
     instead: undefined,
     count: (pattern) => hub.requests.filter((line) => pattern.test(line)).length,
   }
@@ -53,6 +56,7 @@ export async function givenHub(t: TestContext): Promise<Hub> {
 async function front(hub: Hub, req: IncomingMessage, res: ServerResponse): Promise<void> {
   hub.requests.push(`${req.method} ${req.url}`)
   const { authorization } = req.headers
+  if (authorization !== undefined) hub.authorizations.push(authorization)
   if (req.url?.startsWith('/token')) {
     hub.logins.push(authorization)
     res.end(JSON.stringify({ token: TOKEN, expires_in: 300 }))
@@ -82,6 +86,7 @@ export interface HouseOptions {
   source?: Partial<MirrorSource>
   /** Where names lead. */
   addresses?: string[]
+  allowAddresses?: string[]
   outboundUrl?: string
   tagTtlMs?: number
 }
@@ -103,7 +108,7 @@ export async function givenMirror(t: TestContext, hub: Hub, options: HouseOption
     sources: [source],
     send: createSend({
       resolve: async () => options.addresses ?? ['127.0.0.1'],
-      allowAddresses: [],
+      allowAddresses: options.allowAddresses ?? [],
       ports: [80, 443],
       outboundUrl: options.outboundUrl,
       trusted: [hub.certificate],
