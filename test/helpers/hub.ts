@@ -87,6 +87,8 @@ export interface HouseOptions {
   /** Where names lead. */
   addresses?: string[]
   allowAddresses?: string[]
+  /** Certificates beside the hub's. */
+  trusted?: string[]
   outboundUrl?: string
   tagTtlMs?: number
 }
@@ -111,7 +113,7 @@ export async function givenMirror(t: TestContext, hub: Hub, options: HouseOption
       allowAddresses: options.allowAddresses ?? [],
       ports: [80, 443],
       outboundUrl: options.outboundUrl,
-      trusted: [hub.certificate],
+      trusted: [hub.certificate, ...(options.trusted ?? [])],
     }),
     folder: `${dir}/mirror`,
     log: silent,

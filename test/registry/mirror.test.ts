@@ -249,13 +249,14 @@ test('a name that is not mirrored is not there, and the registry is not asked', 
 })
 
 test('credentials and tokens go to the registry that asks for them, not to where it redirects', async (t) => {
+  const other = await givenHub(t)
   const house = await givenHouse(t, {
     source: { credentials: 'robot:hunter2' },
     allowAddresses: ['127.0.0.1'],
+    trusted: [other.certificate],
   })
   assert.equal((await house.get('manifests/v1')).status, 200)
   assert.deepEqual(house.hub.logins, [`Basic ${Buffer.from('robot:hunter2').toString('base64')}`])
-  const other = await givenHub(t)
   house.hub.instead = (req, res) => {
     res.writeHead(307, { location: `${other.url}${req.url}` }).end()
     return true
@@ -263,7 +264,7 @@ test('credentials and tokens go to the registry that asks for them, not to where
   const reply = await house.get(`blobs/${house.image.layer}`)
   assert.equal(reply.status, 403)
   assert.doesNotMatch(await reply.text(), /hunter2/)
-  assert.deepEqual(other.requests.length, 1, 'it was asked')
+  assert.equal(other.requests.length, 1, 'it was asked')
   assert.deepEqual([...other.authorizations, ...other.logins], [])
 })
 
