@@ -3,7 +3,7 @@
 // the whole is right, so nobody gets a wrong one.
 import { createHash } from 'node:crypto'
 import { EventEmitter, once } from 'node:events'
-import { open, unlink } from 'node:fs/promises'
+import { type FileHandle, open, unlink } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
 import { asError } from '../errors.ts'
 import { MIRROR_BLOB_BYTES_MAX } from '../limits.ts'
@@ -26,8 +26,10 @@ export async function startDownload(
   reply: IncomingMessage,
   { digest, file }: { digest: string; file: string },
 ): Promise<Download> {
-  const handle = await open(file, 'wx+', 0o600)
-  await unlink(file)
+  const handle = await openNameless(file).catch((error) => {
+    reply.destroy()
+    throw error
+  })
   const changes = new EventEmitter().setMaxListeners(0)
   let holders = 1
   let written = 0
@@ -87,4 +89,10 @@ export async function startDownload(
   whole.catch(() => {}) // every reader meets it as well
   const length = Number(reply.headers['content-length'])
   return { bytes: Number.isInteger(length) ? length : undefined, read, whole, hold, release }
+}
+
+async function openNameless(file: string): Promise<FileHandle> {
+  const handle = await open(file, 'wx+', 0o600)
+  await unlink(file)
+  return handle
 }

@@ -36,9 +36,13 @@ export async function givenHub(t: TestContext): Promise<Hub> {
   const { upstream } = await givenRegistry(t)
   const { certFile, keyFile } = await givenCertificate(t, HUB)
   const [cert, key] = [await readFile(certFile, 'utf8'), await readFile(keyFile, 'utf8')]
-  const server = https.createServer({ cert, key }, (req, res) => void front(hub, req, res))
+  const server = https.createServer({ cert, key }, (req, res) => {
+    front(hub, req, res).catch(() => res.destroy()) // the test is over
+  })
   const url = (await listen(t, server)).replace('http://127.0.0.1', `https://${HUB}`)
-  const plain = http.createServer((req, res) => void carry(upstream, req, res))
+  const plain = http.createServer((req, res) => {
+    carry(upstream, req, res).catch(() => res.destroy())
+  })
   const hub: Hub = {
     url,
     certificate: cert,
