@@ -168,6 +168,35 @@ export const FINISH_RETRY_MAX_MS = 60_000
 /** A registry may not know at once what it was given; one that refuses so often in a row means it. */
 export const FINISH_REFUSALS_MAX = 4
 
+// Retention. What is kept for how long is set by RETENTION_* and by each app; these are its defaults and bounds.
+export const RETENTION_INTERVAL_MS = 60 * 60_000
+/** Rows that one statement deletes or marks. */
+export const RETENTION_BATCH_ROWS = 500
+/** Lines of a log that one statement deletes. */
+export const RETENTION_BATCH_LINES = 5_000
+/** Named in a report; all of them are counted. */
+export const RETENTION_NAMED_MAX = 1_000
+export const KEEP_IMAGES_DEFAULT = 30
+export const KEEP_IMAGES_MAX = 10_000
+export const RETENTION_DAYS_MAX = 3_650
+/** Images of builds of no app. */
+export const UPLOAD_IMAGE_DAYS_DEFAULT = 30
+/** An image that was pulled so lately stays, whatever the policy says. */
+export const IMAGE_PULLED_KEEP_HOURS = 24
+/** Longer than the longest report. */
+export const BUILD_DAYS_DEFAULT = 400
+export const LOG_DAYS_DEFAULT = 90
+/** A build that has ended needs its source no more. */
+export const SOURCE_DAYS_DEFAULT = 7
+/** Since its last use. */
+export const CACHE_DAYS_DEFAULT = 14
+/** What no row knows is left alone for so long. */
+export const ORPHAN_GRACE_HOURS = 24
+/** A repository's use is written down so often at most. */
+export const REPOSITORY_USE_INTERVAL_MS = 60_000
+/** Repositories whose last use a process remembers. */
+export const REPOSITORY_USE_REMEMBERED_MAX = 10_000
+
 // Registry
 /** One page of a list of tags. */
 export const TAGS_PAGE = 1_000
