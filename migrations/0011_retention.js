@@ -11,6 +11,8 @@ export async function up(knex) {
       add column source_expired_at timestamptz;
     create index builds_images on builds (app_id, created_at desc, id desc)
       where status = 'ready' and image_expired_at is null;
+    create index builds_images_unready on builds (completed_at)
+      where status in ('failed', 'cancelled') and image_digest is not null and image_expired_at is null;
     create index builds_images_expired on builds (image_expired_at, id)
       where image_expired_at is not null and image_deleted_at is null;
     create index builds_by_image on builds (image_digest) where image_digest is not null;

@@ -6,6 +6,11 @@ import { z } from 'zod'
 import { asError } from './errors.ts'
 import { BUILD_TIMEOUT_SECONDS_MAX, EGRESS_PORTS_DEFAULT } from './limits.ts'
 import { type MirrorName, parseMirrors, parsePatterns } from './mirror/sources.ts'
+import {
+  type RetentionSettings,
+  retentionSettings,
+  retentionVariables,
+} from './retention/settings.ts'
 import { parseSecretsKey } from './secrets/key.ts'
 import {
   OTEL_SECRET_NAMES,
@@ -87,6 +92,7 @@ const Environment = z.object({
     .regex(/^[1-9]\d{0,4}(?:,[1-9]\d{0,4})*$/, { error: 'must be a comma-separated list of ports' })
     .default(EGRESS_PORTS_DEFAULT.join(',')),
   EGRESS_CA_FILE: z.string().min(1).optional(),
+  ...retentionVariables,
   ...otelVariables,
 })
 
@@ -132,6 +138,7 @@ export interface Config {
   egressProxyUrl: string | undefined
   /** PEM file of certificates that builds trust when they fetch sources and base images. */
   egressCaFile: string | undefined
+  retention: RetentionSettings
   otlp: OtlpSettings
 }
 
@@ -169,6 +176,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     egressProxyUrl: e.EGRESS_PROXY_URL,
     egressCaFile: e.EGRESS_CA_FILE && resolve(e.EGRESS_CA_FILE),
     egressPorts: e.EGRESS_PORTS.split(',').map(Number),
+    retention: retentionSettings(e),
     otlp: otlpSettings(e),
   }
 }

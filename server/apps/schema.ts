@@ -13,7 +13,7 @@ import {
   SecretRefs,
   SourcePath,
 } from '../builds/schema.ts'
-import { DEPLOY_BRANCHES_MAX } from '../limits.ts'
+import { DEPLOY_BRANCHES_MAX, KEEP_IMAGES_MAX, RETENTION_DAYS_MAX } from '../limits.ts'
 import { BranchName } from './branch-name.ts'
 import { APP_EXAMPLE, CREATE_APP_EXAMPLE, UPDATE_APP_EXAMPLE } from './examples.ts'
 
@@ -26,6 +26,18 @@ export const AppName = z
       'must be 1 to 63 lower-case letters, digits or dashes, not beginning or ending with a dash',
   })
   .meta({ examples: ['web'] })
+
+export const AppRetention = z
+  .strictObject({
+    keep_images: z.int().min(1).max(KEEP_IMAGES_MAX).optional().meta({
+      description: 'The newest so many images stay.',
+    }),
+    max_age_days: z.int().min(1).max(RETENTION_DAYS_MAX).optional().meta({
+      description: 'Older images go. The last image of each branch always stays.',
+    }),
+  })
+  .meta({ id: 'AppRetention', description: 'Which images go; default those of the server.' })
+export type AppRetention = z.infer<typeof AppRetention>
 
 const settings = {
   deploy_branches: z
@@ -53,6 +65,7 @@ const settings = {
   builder: z
     .union([z.enum(['default', 'off']), BuilderId])
     .meta({ description: "default: the app's own; off: none; or the id of another builder." }),
+  retention: AppRetention,
 }
 
 /** Settings as they are stored and sent. */
@@ -74,6 +87,7 @@ export const UpdateApp = z
     attestations: settings.attestations.nullable(),
     secrets: settings.secrets.nullable(),
     builder: settings.builder.nullable(),
+    retention: settings.retention.nullable(),
   })
   .partial()
   .meta({
@@ -108,6 +122,7 @@ export interface AppSettings {
   attestations?: Attestations | undefined
   secrets?: readonly SecretRef[] | undefined
   builder?: string | undefined
+  retention?: AppRetention | undefined
 }
 
 export interface App {
@@ -137,6 +152,7 @@ export function fromWire(wire: WireSettings): AppSettings {
     attestations: wire.attestations,
     secrets: wire.secrets,
     builder: wire.builder,
+    retention: wire.retention,
   })
 }
 
@@ -151,6 +167,7 @@ export function toWire(app: AppSettings): WireSettings {
     attestations: app.attestations,
     secrets: app.secrets && [...app.secrets],
     builder: app.builder,
+    retention: app.retention,
   })
 }
 

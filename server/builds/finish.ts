@@ -1,5 +1,7 @@
 // The last part of a build, on the server side: the worker has recorded the image; this writes the registry
 // tags and the git tag and only then says `ready`. Every part may be repeated, so it is simply retried.
+
+import { holding, publishLock } from '../db/advisory-lock.ts'
 import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError, asError } from '../errors.ts'
@@ -74,7 +76,9 @@ export function createFinish(options: FinishOptions) {
     if (name === undefined) return
     try {
       const { repository: to, tag } = parseImageName(name, build.tenant)
-      await publishImage({ from: `builds/${build.id}`, digest: build.imageDigest!, to, tag })
+      const image = { from: `builds/${build.id}`, digest: build.imageDigest!, to, tag }
+      // Retention does not take away what is published in this moment.
+      await holding(db, publishLock(to), () => publishImage(image))
     } catch (error) {
       throw new PublishError(name, asError(error))
     }

@@ -269,6 +269,13 @@ export const Build = z
     queue_position: z.int().min(1).optional(),
     image_digest: z.string().optional(),
     image_ref: z.string().optional(),
+    image_expired_at: z.string().optional().meta({
+      description:
+        'Its image was removed by retention: it had `image_digest` and has no `image_ref`.',
+    }),
+    log_expired_at: z.string().optional().meta({
+      description: 'The lines of its log and its connections were removed by retention.',
+    }),
     error: z.string().optional(),
     failure_class: FailureClass.optional(),
     provenance: Provenance.optional(),

@@ -13,7 +13,9 @@ export function toPublic(row: BuildRow, registryName: string, shown: Shown = {})
   const optional = {
     queue_position: shown.position,
     image_digest: row.status === 'ready' ? row.imageDigest : undefined,
-    image_ref: row.status === 'ready' ? imageRef(row, registryName) : undefined,
+    image_ref: hasImage(row) ? imageRef(row, registryName) : undefined,
+    image_expired_at: row.imageExpiredAt?.toISOString(),
+    log_expired_at: row.logExpiredAt?.toISOString(),
     error: row.error,
     failure_class: row.failureClass,
     provenance: row.provenance,
@@ -39,6 +41,10 @@ export function toPublic(row: BuildRow, registryName: string, shown: Shown = {})
     created_at: row.createdAt.toISOString(),
     ...Object.fromEntries(present),
   }
+}
+
+function hasImage({ status, imageExpiredAt }: BuildRow): boolean {
+  return status === 'ready' && imageExpiredAt === undefined
 }
 
 /** The name that was asked for, or the build's own. */

@@ -46,6 +46,10 @@ export interface BuildRow {
   pushingAt: Date | undefined
   resultAt: Date | undefined
   completedAt: Date | undefined
+  /** Since when its image is no more; the digest stays known. */
+  imageExpiredAt: Date | undefined
+  /** Since when the lines of its log are no more. */
+  logExpiredAt: Date | undefined
   /** Number of its last event. */
   lastSeq: number
 }
@@ -225,6 +229,8 @@ export function toBuild(row: any): BuildRow {
     pushingAt: row.pushing_at ?? undefined,
     resultAt: row.result_at ?? undefined,
     completedAt: row.completed_at ?? undefined,
+    imageExpiredAt: row.image_expired_at ?? undefined,
+    logExpiredAt: row.log_expired_at ?? undefined,
     lastSeq: row.last_seq,
   }
 }

@@ -1,6 +1,7 @@
 // The server's own, trusted way to the registry: checks a digest, sets a tag, deletes a manifest. Names and
 // digests may come from a guest, so nothing gets into a path that is not exactly a name and a digest.
 
+import { deletePublished, deleteRepository, type PublishedImage } from './delete-image.ts'
 import { deleteTags } from './delete-tags.ts'
 import {
   type Exchange,
@@ -12,6 +13,7 @@ import {
 import { type FoundImage, findImage } from './find-image.ts'
 import { isDigest, isRepoName } from './names.ts'
 import { type Publication, publishImage } from './publish.ts'
+import { deleteManifest } from './tags.ts'
 import type { RegistryUpstream } from './upstream.ts'
 
 export type RegistryClient = ReturnType<typeof createRegistryClient>
@@ -51,11 +53,15 @@ export function createRegistryClient({ upstream }: { upstream: RegistryUpstream 
     /** Every tag of a repository, and what they point at. */
     deleteTags: (repo: string): Promise<void> => deleteTags(upstream, repo),
 
+    /** Everything in a repository of one image. */
+    deleteRepository: (repo: string, digests: readonly string[]): Promise<{ bytes: number }> =>
+      deleteRepository(upstream, repo, digests),
+
+    /** An image out of a repository that has others; returns the digests that went. */
+    deletePublished: (image: PublishedImage): Promise<string[]> => deletePublished(upstream, image),
+
     /** With all tags that point at it; one that is not there is fine. */
-    async deleteManifest(repo: string, digest: string): Promise<void> {
-      const path = manifestPath(repo, digest)
-      const { status } = await exchange({ method: 'DELETE', path, headers: {} })
-      if (status !== 202 && status !== 404) throw unexpected('DELETE', path, status)
-    },
+    deleteManifest: (repo: string, digest: string): Promise<void> =>
+      deleteManifest(upstream, repo, digest),
   }
 }

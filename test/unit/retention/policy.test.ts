@@ -2,7 +2,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { expiredImages, type ImageFacts, type ImageGroup } from '../../../server/retention/policy.ts'
+import {
+  expiredImages,
+  type ImageFacts,
+  type ImageGroup,
+} from '../../../server/retention/policy.ts'
 
 const NOW = new Date('2026-05-04T12:00:00Z')
 const daysAgo = (days: number) => new Date(NOW.getTime() - days * 24 * 3_600_000)

@@ -1,0 +1,34 @@
+// Locks by name, across processes. Each ends with its transaction: also when its holder dies.
+import type { Knex } from 'knex'
+import { type Db, rows } from './pool.ts'
+
+/** Waits for the lock, then works under it. */
+export function holding<T>(
+  db: Db,
+  name: string,
+  work: (trx: Knex.Transaction) => Promise<T>,
+): Promise<T> {
+  return db.transaction(async (trx) => {
+    await trx.raw('select pg_advisory_xact_lock(hashtextextended(?, 0))', [name])
+    return work(trx)
+  })
+}
+
+/** Undefined, without waiting, when somebody has it. */
+export function tryHolding<T>(
+  db: Db,
+  name: string,
+  work: () => Promise<T>,
+): Promise<T | undefined> {
+  return db.transaction(async (trx) => {
+    const [row] = await rows<{ got: boolean }>(
+      trx,
+      'select pg_try_advisory_xact_lock(hashtextextended(?, 0)) as got',
+      [name],
+    )
+    return row?.got ? work() : undefined
+  })
+}
+
+/** Of those who publish into a repository of the registry, and of those who delete from it. */
+export const publishLock = (repo: string) => `publish:${repo}`

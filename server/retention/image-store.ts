@@ -1,0 +1,195 @@
+// SQL over `builds` about their images: which there are, which go, which are gone.
+import type { AppRetention } from '../apps/schema.ts'
+import type { Db, Queryable } from '../db/pool.ts'
+import { rows } from '../db/pool.ts'
+import { ORPHAN_GRACE_HOURS, RETENTION_BATCH_ROWS } from '../limits.ts'
+import type { ImageFacts } from './policy.ts'
+
+const PRESENT = `status = 'ready' and image_expired_at is null`
+const UNREADY = `status in ('failed', 'cancelled') and image_digest is not null and image_expired_at is null`
+const ZEROS = '0'.repeat(40)
+
+export interface AppWithImages {
+  id: string
+  retention: AppRetention | undefined
+}
+
+/** Of a build; `tenant` is whose it is. */
+export type TenantImage = ImageFacts & { tenant: string }
+
+export interface DoomedImage {
+  id: string
+  tenant: string
+  digest: string
+  attestations: string | undefined
+  imageName: string | undefined
+}
+
+export type ImageStore = ReturnType<typeof createImageStore>
+
+export function createImageStore({ db }: { db: Db }) {
+  async function images(
+    condition: string,
+    bindings: object = {},
+    which = PRESENT,
+  ): Promise<TenantImage[]> {
+    const found = await rows<ImageRow>(
+      db,
+      `select id, tenant, ref, request->>'image_name' as image_name, created_at, completed_at,
+         (select pulled_at from repository_use where repo = 'builds/' || builds.id) as pulled_at
+       from builds
+       where ${which} and ${condition}`,
+      { ...bindings },
+    )
+    return found.map(toImage)
+  }
+
+  return {
+    async now(): Promise<Date> {
+      const [row] = await rows<{ now: Date }>(db, 'select clock_timestamp() as now')
+      return row!.now
+    },
+
+    apps: (): Promise<AppWithImages[]> =>
+      rows<AppWithImages>(
+        db,
+        `select id, settings->'retention' as retention from apps
+         where exists (select from builds where app_id = apps.id and ${PRESENT})
+         order by id`,
+      ),
+
+    ofApp: (appId: string) => images('app_id = :appId', { appId }),
+
+    /** Of builds that never had an app. */
+    uploads: () => images('app_id is null and app is null'),
+
+    /** Of builds that did not become ready after all; their ends may still be written. */
+    unready: () =>
+      images(
+        `completed_at < clock_timestamp() - :hours * interval '1 hour'`,
+        { hours: ORPHAN_GRACE_HOURS },
+        UNREADY,
+      ),
+
+    /** Of builds whose app was removed. */
+    ofRemovedApps: () => images('app_id is null and app is not null'),
+
+    /** Of some refs of an app those that were deleted. */
+    async endedRefs(appId: string, refs: readonly string[]): Promise<string[]> {
+      const ended = await rows<{ ref: string }>(
+        db,
+        `select ref from unnest(cast(:refs as text[])) as ref
+         where (
+           select new_sha from pushes where app_id = :appId and pushes.ref = ref.ref
+           order by id desc limit 1
+         ) = :zeros`,
+        { appId, refs: [...refs], zeros: ZEROS },
+      )
+      return ended.map(({ ref }) => ref)
+    },
+
+    /** From now on the builds say that their images are gone. Returns those that said it only now. */
+    async expire(ids: readonly string[]): Promise<string[]> {
+      const marked: string[] = []
+      for (let n = 0; n < ids.length; n += RETENTION_BATCH_ROWS) {
+        const found = await rows<{ id: string }>(
+          db,
+          `update builds set image_expired_at = clock_timestamp()
+           where id = any(:ids) and ((${PRESENT}) or (${UNREADY})) returning id`,
+          { ids: ids.slice(n, n + RETENTION_BATCH_ROWS) },
+        )
+        marked.push(...found.map(({ id }) => id))
+      }
+      return marked
+    },
+
+    /** Those that are said to be gone and are not yet, after an id. */
+    async doomed(after: string): Promise<DoomedImage[]> {
+      const found = await rows<DoomedRow>(
+        db,
+        `select id, tenant, image_digest, provenance->>'attestations_digest' as attestations,
+           request->>'image_name' as image_name
+         from builds
+         where image_expired_at is not null and image_deleted_at is null and id > :after
+         order by id
+         limit :limit`,
+        { after, limit: RETENTION_BATCH_ROWS },
+      )
+      return found.map((row) => ({
+        id: row.id,
+        tenant: row.tenant,
+        digest: row.image_digest,
+        attestations: row.attestations ?? undefined,
+        imageName: row.image_name ?? undefined,
+      }))
+    },
+
+    async markDeleted(id: string): Promise<void> {
+      const repo = `builds/${id}`
+      await db.transaction(async (trx) => {
+        await trx('builds')
+          .where({ id })
+          .update({ image_deleted_at: trx.raw('clock_timestamp()') })
+        await trx('referrers').where({ repo }).delete()
+        await trx('repository_use').where({ repo }).delete()
+      })
+    },
+
+    /** The names under which builds have published a digest: of those whose image is gone, and of the others. */
+    async namesOf(from: Queryable, digest: string): Promise<{ gone: string[]; kept: string[] }> {
+      const found = await rows<{ name: string; is_gone: boolean }>(
+        from,
+        `select request->>'image_name' as name, image_expired_at is not null as is_gone
+         from builds
+         where image_digest = ? and request->>'image_name' is not null
+           and status in ('ready', 'pushing')`,
+        [digest],
+      )
+      const namesOf = (isGone: boolean) =>
+        found.filter((row) => row.is_gone === isGone).map(({ name }) => name)
+      return { gone: namesOf(true), kept: namesOf(false) }
+    },
+
+    async referrersOf(repo: string, subject?: string): Promise<string[]> {
+      const where = subject === undefined ? { repo } : { repo, subject }
+      return db('referrers').where(where).pluck('digest')
+    },
+
+    async forgetReferrers(repo: string, digests: readonly string[]): Promise<void> {
+      await db('referrers')
+        .where({ repo })
+        .andWhere((either) => either.whereIn('subject', digests).orWhereIn('digest', digests))
+        .delete()
+    },
+  }
+}
+
+interface ImageRow {
+  id: string
+  tenant: string
+  ref: string | null
+  image_name: string | null
+  created_at: Date
+  completed_at: Date
+  pulled_at: Date | null
+}
+
+interface DoomedRow {
+  id: string
+  tenant: string
+  image_digest: string
+  attestations: string | null
+  image_name: string | null
+}
+
+/** A branch, else the repository it was published in. */
+function toImage(row: ImageRow): TenantImage {
+  return {
+    id: row.id,
+    tenant: row.tenant,
+    line: row.ref ?? row.image_name?.split(':')[0],
+    createdAt: row.created_at,
+    completedAt: row.completed_at,
+    pulledAt: row.pulled_at ?? undefined,
+  }
+}
