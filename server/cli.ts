@@ -1,4 +1,4 @@
-// The verbs of the command line, thin: `start`, `token`, `doctor`, `setup`. npm scripts come through
+// The verbs of the command line, thin: `start`, `token`, `retention`, `doctor`, `setup`. npm scripts come through
 // setup/bootstrap.mjs, which makes sure that node_modules exist.
 import { ConfigError, takeConfig } from './config.ts'
 import { asError } from './errors.ts'
@@ -11,6 +11,10 @@ const VERBS: Record<string, (args: string[]) => Promise<void>> = {
   async token(args) {
     const { runTokenCommand } = await import('./auth/token-cli.ts')
     await runTokenCommand(args, takeConfig())
+  },
+  async retention(args) {
+    const { runRetentionCommand } = await import('./retention/cli.ts')
+    await runRetentionCommand(args, takeConfig())
   },
   async doctor() {
     const { runDoctor } = await import('./setup/doctor.ts')

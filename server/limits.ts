@@ -170,6 +170,8 @@ export const FINISH_REFUSALS_MAX = 4
 
 // Retention. What is kept for how long is set by RETENTION_* and by each app; these are its defaults and bounds.
 export const RETENTION_INTERVAL_MS = 60 * 60_000
+/** After the start, so that there is time to look first. */
+export const RETENTION_FIRST_DELAY_MS = 10 * 60_000
 /** Rows that one statement deletes or marks. */
 export const RETENTION_BATCH_ROWS = 500
 /** Lines of a log that one statement deletes. */

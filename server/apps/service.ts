@@ -4,6 +4,7 @@ import { createId } from '@paralleldrive/cuid2'
 import { may, type Principal } from '../auth/principal.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError, asError, invalidRequest, notFound } from '../errors.ts'
+import { forgetApp } from '../retention/removed-app.ts'
 import type { Log } from '../telemetry/log.ts'
 import { type App, AppName, type AppSettings, toWire, type UpdateApp } from './schema.ts'
 import { createAppStore } from './store.ts'
@@ -116,6 +117,7 @@ export function createApps({ db, repositories, log }: AppsOptions) {
             `app ${name} has a build under way (${live}); cancel it or wait for its end`,
           )
         }
+        await forgetApp(trx, app)
         await store.remove(trx, app.id)
         // Last before the commit: when it fails the row stays, and the next attempt ends the work.
         await repositories.remove(app.id)

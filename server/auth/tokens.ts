@@ -18,7 +18,16 @@ import { TenantName, tenantOf } from './tenant.ts'
 const ISSUER = 'hypeman'
 const TYP_PREFIX = 'hypeman-'
 const KEY_BYTES = 32
-const RESOURCES = ['build', 'app', 'builder', 'registry', 'report', 'secret', 'metrics']
+const RESOURCES = [
+  'build',
+  'app',
+  'builder',
+  'registry',
+  'report',
+  'secret',
+  'metrics',
+  'retention',
+]
 const ACTIONS = ['read', 'write', 'delete', 'admin']
 
 export const PERMISSIONS: readonly string[] = [

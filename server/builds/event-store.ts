@@ -84,6 +84,20 @@ export async function readEvents(
   return found.map(toEvent)
 }
 
+/** Number of the first event after a number. */
+export async function nextSeq(
+  db: Queryable,
+  buildId: string,
+  afterSeq: number,
+): Promise<number | undefined> {
+  const row = await db('build_events')
+    .where({ build_id: buildId })
+    .where('seq', '>', afterSeq)
+    .orderBy('seq')
+    .first('seq')
+  return row?.seq
+}
+
 /** Everything but the log lines: few, and found by an index of their own. */
 export async function readFacts(db: Queryable, buildId: string): Promise<BuildEvent[]> {
   const found = await rows<EventRow>(

@@ -3,7 +3,7 @@
 import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
 import { LOG_READ_ROWS_MAX } from '../limits.ts'
-import { readEvents } from './event-store.ts'
+import { nextSeq, readEvents } from './event-store.ts'
 import { createFeeds, type Page } from './feed.ts'
 import { type BuildEvent, type BuildStatus, TERMINAL } from './schema.ts'
 
@@ -31,15 +31,20 @@ export function createBuildLog({ db, listener, watch }: BuildLogOptions) {
 
   async function readPage(buildId: string, afterSeq: number): Promise<Page> {
     const events = await read(buildId, afterSeq)
-    const finished = events.length === 0 && (await isFinished(buildId, afterSeq))
-    return { events, finished }
+    if (events.length > 0 || !(await isOver(buildId))) return { events, finished: false }
+    const rest = await readBehindGap(buildId, afterSeq)
+    return { events: rest, finished: rest.length === 0 }
   }
 
-  // A reader may resume behind the last event of a finished build: nothing will come any more.
-  async function isFinished(buildId: string, seq: number): Promise<boolean> {
-    const row = await db('builds').where({ id: buildId }).first('status', 'last_seq')
-    if (!row) return true
-    return TERMINAL.has(row.status as BuildStatus) && row.last_seq <= seq
+  async function isOver(buildId: string): Promise<boolean> {
+    const row = await db('builds').where({ id: buildId }).first('status')
+    return !row || TERMINAL.has(row.status as BuildStatus)
+  }
+
+  /** Retention removes lines of builds that have ended: the only gaps there are. */
+  async function readBehindGap(buildId: string, afterSeq: number): Promise<BuildEvent[]> {
+    const next = await nextSeq(db, buildId, afterSeq)
+    return next === undefined ? [] : read(buildId, next - 1)
   }
 
   /**
@@ -100,7 +105,9 @@ export function createBuildLog({ db, listener, watch }: BuildLogOptions) {
   ): AsyncGenerator<readonly BuildEvent[]> {
     let seq = afterSeq
     while (seq < lastSeq && !signal.aborted) {
-      const events = (await read(buildId, seq)).filter((event) => event.seq <= lastSeq)
+      const page = await read(buildId, seq)
+      const found = page.length > 0 ? page : await readBehindGap(buildId, seq)
+      const events = found.filter((event) => event.seq <= lastSeq)
       if (events.length === 0) return
       seq = events.at(-1)!.seq
       yield events

@@ -110,7 +110,11 @@ export function createBuilds(options: BuildsOptions) {
       id: string,
       { after, limit }: { after: number; limit: number },
     ): Promise<BuildConnections> {
-      const { status } = await own(principal, id)
+      const { status, logExpiredAt } = await own(principal, id)
+      if (logExpiredAt) {
+        const when = logExpiredAt.toISOString()
+        throw new AppError('not_found', `the connections of build ${id} were removed ${when}`)
+      }
       const found = await readConnections(db, id, { after, limit: limit + 1 })
       const { stored, promised = 0 } = await connectionState(db, id)
       if (stored < promised) {

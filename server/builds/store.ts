@@ -108,6 +108,9 @@ export function createBuildStore({
     async insert(trx: Knex.Transaction, build: NewBuild): Promise<BuildRow> {
       await lockQueue(trx, build.tenant)
       await requireRoom(trx, build.tenant, queuedMax)
+      await trx.raw('select pg_advisory_xact_lock_shared(hashtextextended(?, 0))', [
+        sourceLock(build.sourceKey),
+      ])
       const [row] = await trx('builds')
         .insert({
           id: build.id,
@@ -183,6 +186,9 @@ export function createBuildStore({
     },
   }
 }
+
+/** Of those who queue a build with a source, and of who removes sources that no build needs. */
+export const sourceLock = (key: string) => `source:${key}`
 
 /** With the builder it really got. */
 function requestOf({ request: { builder_id: _, ...request }, builder }: NewBuild): BuildRequest {

@@ -12,7 +12,7 @@ export interface AppCacheOptions {
   apps: Pick<Apps, 'get'>
   builders: Pick<Builders, 'pruneOfApp'>
   /** Empties a repository; also fine when there is none. */
-  deleteTags(repository: string): Promise<void>
+  deleteTags(repository: string): Promise<unknown>
   log: Log
 }
 

@@ -17,6 +17,7 @@ import { createQueue, type Queue } from '../queue/queue.ts'
 import { setSlots } from '../queue/slots.ts'
 import { startRegistry } from '../registry/child.ts'
 import { createRegistryClient, type RegistryClient } from '../registry/client.ts'
+import { createRepositoryUse, type RepositoryUse } from '../registry/repository-use.ts'
 import type { RegistryUpstream } from '../registry/upstream.ts'
 import type { Releasers } from '../releasers.ts'
 import { createSecretCipher, type SecretCipher } from '../secrets/cipher.ts'
@@ -47,6 +48,7 @@ export interface Core extends Boot, StartedMirror {
   secretCipher: SecretCipher
   upstream: RegistryUpstream
   registryClient: RegistryClient
+  repositoryUse: RepositoryUse
   metrics: Metrics
   /** Known once the server listens (PORT may be 0). */
   publicUrl(): string
@@ -76,6 +78,8 @@ export async function startCore(boot: Boot): Promise<Core> {
   const key = await readSecretsKey({ configured: config.secretsKey, file: paths.secretsKey })
   const upstream = await registryUpstream(boot)
   const { mirror, notes } = await startMirror(boot, { upstream, metrics })
+  const repositoryUse = createRepositoryUse({ db, log: log.child({ mod: 'registry' }) })
+  releasers.add('use of repositories', () => repositoryUse.settled())
   const store = createBuildStore({ db })
   const buildLog = createBuildLog({ db, listener, watch: metrics.build.follow })
   let known = config.publicUrl
@@ -97,6 +101,7 @@ export async function startCore(boot: Boot): Promise<Core> {
     mirror,
     notes,
     registryClient: createRegistryClient({ upstream }),
+    repositoryUse,
     metrics,
     publicUrl,
     setPublicUrl(url) {

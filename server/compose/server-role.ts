@@ -27,6 +27,8 @@ import { createGrants } from '../registry/grants.ts'
 import { createRegistryProxy } from '../registry/proxy.ts'
 import { createReferrerStore } from '../registry/referrer-store.ts'
 import { createReports } from '../reports/service.ts'
+import { createRetention } from '../retention/retention.ts'
+import { createRetentionSchedule } from '../retention/schedule.ts'
 import { createSecrets } from '../secrets/service.ts'
 import { reachable } from '../setup/reachable.ts'
 import type { Core } from './core.ts'
@@ -82,8 +84,19 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
     grants: createGrants({ tenantOfBuild: store.tenantOf, runsUnder: store.runsUnder }),
     referrers: createReferrerStore({ db }),
     mirror: core.mirror,
+    use: core.repositoryUse,
     baseUrl: core.publicUrl,
     log: log.child({ mod: 'registry' }),
+  })
+  const retention = createRetention({
+    db,
+    log: log.child({ mod: 'retention' }),
+    settings: config.retention,
+    registry: core.registryClient,
+    objects,
+    removeTags: repositories.removeBuildTags,
+    buildersDir: paths.builders,
+    onRun: core.metrics.retention.ran,
   })
   const http = createHttp({
     log: log.child({ mod: 'http' }),
@@ -126,12 +139,18 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
         diskPath: paths.dataDir,
       }),
       reports: createReports({ db }),
+      retention,
       health: createHealth({ db, log: log.child({ mod: 'health' }) }),
       metrics: core.metrics,
       publicUrl: core.publicUrl,
     }),
   })
 
+  const schedule = createRetentionSchedule({
+    retention,
+    listener,
+    log: log.child({ mod: 'retention' }),
+  })
   const finish = createFinish({
     db,
     listener,
@@ -167,6 +186,8 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
     live,
     log: log.child({ mod: 'reconciler' }),
   })
+  schedule.start()
+  core.releasers.add('retention', () => schedule.stop())
   await reconciler.start()
   core.releasers.add('reconciler', () => reconciler.stop())
   return { url }

@@ -44,6 +44,7 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
     grants: createGrants({ tenantOfBuild: core.store.tenantOf, runsUnder: core.store.runsUnder }),
     referrers: createReferrerStore({ db }),
     mirror: core.mirror,
+    use: core.repositoryUse,
     // Inside a guest the registry is called what its tunnel is called there.
     baseUrl: () => 'http://localhost:5000',
     log: log.child({ mod: 'registry' }),

@@ -4,7 +4,13 @@ import pg from 'pg'
 import type { Log } from '../telemetry/log.ts'
 
 const RECONNECT_MS = 1_000
-const CHANNELS = ['hypeman_queue', 'hypeman_build', 'hypeman_result', 'hypeman_builders'] as const
+const CHANNELS = [
+  'hypeman_queue',
+  'hypeman_build',
+  'hypeman_result',
+  'hypeman_builders',
+  'hypeman_retention',
+] as const
 
 export type Channel = (typeof CHANNELS)[number]
 export type Listener = ReturnType<typeof createListener>

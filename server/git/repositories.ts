@@ -54,6 +54,13 @@ export function createRepositories({ root, git }: { root: string; git: GitUser }
         })
     },
 
+    /** Also fine when the app or the tags are no more. */
+    async removeBuildTags(appId: string, buildIds: readonly string[]): Promise<void> {
+      if (!(await exists(join(path(appId), 'HEAD')))) return
+      const input = buildIds.map((id) => `delete refs/tags/builds/${id}\n`).join('')
+      await git.run(['-C', path(appId), 'update-ref', '--stdin'], { input })
+    },
+
     /** Whether a file is in a commit. */
     async hasFile(appId: string, commit: string, file: string): Promise<boolean> {
       const args = ['ls-tree', '-z', '--full-tree', commit, '--', file]

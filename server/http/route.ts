@@ -10,6 +10,7 @@ export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete'
 export type Permission =
   | `${'build' | 'builder' | 'app' | 'secret'}:${'read' | 'write' | 'delete' | 'admin'}`
   | 'metrics:read'
+  | 'retention:admin'
 
 /** One possible answer, as documented. */
 export interface ReplyDoc {

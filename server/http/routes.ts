@@ -12,6 +12,8 @@ import type { Health } from '../health/health.ts'
 import { healthRoutes } from '../health/routes.ts'
 import { reportRoutes } from '../reports/routes.ts'
 import type { Reports } from '../reports/service.ts'
+import type { Retention } from '../retention/retention.ts'
+import { retentionRoutes } from '../retention/routes.ts'
 import { secretRoutes } from '../secrets/routes.ts'
 import type { Secrets } from '../secrets/service.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -28,6 +30,7 @@ export interface RoutesOptions {
   builders: Builders
   submissions: Submissions
   reports: Reports
+  retention: Retention
   health: Health
   metrics: Pick<Metrics, 'prometheus'>
   /** Known once the server listens. */
@@ -44,6 +47,7 @@ export function createRoutes(options: RoutesOptions): Route[] {
     ...buildRoutes(options),
     ...builderRoutes(options),
     ...reportRoutes(options),
+    ...retentionRoutes(options),
     ...metricsRoutes(options),
   ])
 }

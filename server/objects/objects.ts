@@ -1,7 +1,7 @@
 // Source archives as content-addressed files: written to a temporary file while they are hashed, synced,
 // then renamed; a failure leaves nothing.
 import { createHash, randomUUID } from 'node:crypto'
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { mkdir, open, opendir, readdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fsync } from '../fsync.ts'
 
@@ -83,6 +83,17 @@ export function createLocalObjects({ root }: { root: string }) {
 
     async remove(key: string): Promise<void> {
       await rm(path(key), { force: true })
+    },
+
+    /** All that is kept, in no order. */
+    async *list(): AsyncGenerator<{ key: string; bytes: number }> {
+      const folder = await opendir(join(root, 'sources')).catch(() => undefined)
+      for await (const { name } of folder ?? []) {
+        const key = `sources/${name.replace(/\.tar$/, '')}`
+        if (!KEY.test(key)) continue
+        const found = await stat(path(key)).catch(() => undefined) // gone meanwhile
+        if (found) yield { key, bytes: found.size }
+      }
     },
 
     /** Ends what a dead server left half written. */

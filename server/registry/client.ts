@@ -2,7 +2,7 @@
 // digests may come from a guest, so nothing gets into a path that is not exactly a name and a digest.
 
 import { deletePublished, deleteRepository, type PublishedImage } from './delete-image.ts'
-import { deleteTags } from './delete-tags.ts'
+import { deleteTags, type Emptied } from './delete-tags.ts'
 import {
   type Exchange,
   exchangeWith,
@@ -13,7 +13,8 @@ import {
 import { type FoundImage, findImage } from './find-image.ts'
 import { isDigest, isRepoName } from './names.ts'
 import { type Publication, publishImage } from './publish.ts'
-import { deleteManifest } from './tags.ts'
+import { repositoriesBelow } from './repositories-below.ts'
+import { deleteManifest, tagsPage } from './tags.ts'
 import type { RegistryUpstream } from './upstream.ts'
 
 export type RegistryClient = ReturnType<typeof createRegistryClient>
@@ -51,7 +52,14 @@ export function createRegistryClient({ upstream }: { upstream: RegistryUpstream 
     publish: (publication: Publication): Promise<void> => publishImage(upstream, publication),
 
     /** Every tag of a repository, and what they point at. */
-    deleteTags: (repo: string): Promise<void> => deleteTags(upstream, repo),
+    deleteTags: (repo: string): Promise<Emptied> => deleteTags(upstream, repo),
+
+    async hasTags(repo: string): Promise<boolean> {
+      return (await tagsPage(upstream, repo)).length > 0
+    },
+
+    /** Names of the repositories below a folder, page by page. */
+    repositories: (folder: string): AsyncGenerator<string[]> => repositoriesBelow(upstream, folder),
 
     /** Everything in a repository of one image. */
     deleteRepository: (repo: string, digests: readonly string[]): Promise<{ bytes: number }> =>

@@ -1,19 +1,12 @@
 // Takes an image out of the registry: its manifest, those it names (the images of an index, attestations), what
 // was pushed about it, and its tags. Parts first and the image last, so that what a crash leaves is found again.
-import { z } from 'zod'
 import { AppError } from '../errors.ts'
 import { deleteTags } from './delete-tags.ts'
+import { bytesOf, manifestParts, type Part } from './manifest-parts.ts'
 import { isDigest, isRepoName } from './names.ts'
 import { referrersTag } from './referrers.ts'
 import { allTags, deleteManifest, readManifest } from './tags.ts'
 import type { RegistryUpstream } from './upstream.ts'
-
-const Described = z.object({ digest: z.string().refine(isDigest), size: z.number().catch(0) })
-const Manifest = z.object({
-  config: Described.optional().catch(undefined),
-  layers: z.array(Described).catch([]),
-  manifests: z.array(Described).catch([]),
-})
 
 export interface ImageTree {
   /** Of all its manifests; the root is the last one. */
@@ -29,10 +22,10 @@ export async function imageTree(
   root: string,
 ): Promise<ImageTree> {
   requireNames(repo, root)
-  const manifest = await partsOf(upstream, repo, root)
-  const children = manifest.manifests.map(({ digest }) => digest)
-  let bytes = sizeOf(manifest)
-  for (const child of children) bytes += sizeOf(await partsOf(upstream, repo, child))
+  const { blobs, manifests } = await partsOf(upstream, repo, root)
+  const children = manifests.map(digestOf)
+  let bytes = bytesOf(blobs)
+  for (const child of children) bytes += bytesOf((await partsOf(upstream, repo, child)).blobs)
   return { digests: [...children, root], bytes }
 }
 
@@ -77,7 +70,7 @@ export async function deletePublished(
     if (!found) continue
     if (isAbout(tag, digest)) about.push(found.digest)
     else if (found.digest !== digest || !own.has(tag)) {
-      const { manifests } = parse(found.body)
+      const { manifests } = manifestParts(found.body)
       for (const each of [found.digest, ...manifests.map(digestOf)]) kept.add(each)
     }
   }
@@ -96,23 +89,10 @@ function isAbout(tag: string, digest: string): boolean {
 
 async function partsOf(upstream: RegistryUpstream, repo: string, digest: string) {
   const found = await readManifest(upstream, repo, digest)
-  return parse(found?.body ?? Buffer.from('{}'))
+  return manifestParts(found?.body ?? Buffer.from('{}'))
 }
 
-function parse(body: Buffer): z.infer<typeof Manifest> {
-  try {
-    return Manifest.parse(JSON.parse(body.toString('utf8')))
-  } catch {
-    return { config: undefined, layers: [], manifests: [] } // nothing that names others
-  }
-}
-
-type Described = z.infer<typeof Described>
-const digestOf = ({ digest }: Described) => digest
-
-function sizeOf({ config, layers }: z.infer<typeof Manifest>): number {
-  return [...(config ? [config] : []), ...layers].reduce((sum, { size }) => sum + size, 0)
-}
+const digestOf = ({ digest }: Part) => digest
 
 /** Digests come from a guest once: nothing else gets into a path. */
 function requireNames(repo: string, digest: string): void {

@@ -1,17 +1,29 @@
 // Empties a repository: every manifest that has a tag is deleted, and with it all its tags. What is left are
 // blobs for the garbage collection.
+import { bytesOf, manifestParts } from './manifest-parts.ts'
 import { deleteManifest, readManifest, tagsPage } from './tags.ts'
 import type { RegistryUpstream } from './upstream.ts'
 
-export async function deleteTags(upstream: RegistryUpstream, repo: string): Promise<void> {
+export interface Emptied {
+  /** Manifests. */
+  count: number
+  /** Of what they name, as they say; others may share it. */
+  bytes: number
+}
+
+export async function deleteTags(upstream: RegistryUpstream, repo: string): Promise<Emptied> {
+  const emptied = { count: 0, bytes: 0 }
   for (;;) {
     // The first page: what it had is gone when it is asked for again.
     const tags = await tagsPage(upstream, repo)
-    if (tags.length === 0) return
+    if (tags.length === 0) return emptied
     for (const tag of tags) {
       const found = await readManifest(upstream, repo, tag)
-      // Not there: another tag of the same manifest was deleted.
-      if (found) await deleteManifest(upstream, repo, found.digest)
+      if (!found) continue // another tag of the same manifest was deleted
+      const { blobs, manifests } = manifestParts(found.body)
+      await deleteManifest(upstream, repo, found.digest)
+      emptied.count += 1
+      emptied.bytes += bytesOf([...blobs, ...manifests])
     }
   }
 }

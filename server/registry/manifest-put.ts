@@ -8,14 +8,16 @@ import { type RepoRoute, routePath } from './names.ts'
 import { referrerOf } from './referrer.ts'
 import type { ReferrerStore } from './referrer-store.ts'
 import { replyOci } from './replies.ts'
+import type { RepositoryUse } from './repository-use.ts'
 import type { RegistryUpstream } from './upstream.ts'
 
 export interface ManifestPutOptions {
   upstream: RegistryUpstream
   referrers: Pick<ReferrerStore, 'record'>
+  use: Pick<RepositoryUse, 'pushed'>
 }
 
-export function createManifestPut({ upstream, referrers }: ManifestPutOptions) {
+export function createManifestPut({ upstream, referrers, use }: ManifestPutOptions) {
   return async (
     req: IncomingMessage,
     res: ServerResponse,
@@ -33,7 +35,9 @@ export function createManifestPut({ upstream, referrers }: ManifestPutOptions) {
     // Recorded before the client hears of it, so that what is pushed is listed.
     const onReply = async (reply: IncomingMessage): Promise<Record<string, string>> => {
       const digest = reply.headers['docker-content-digest']
-      if (reply.statusCode !== 201 || typeof digest !== 'string') return {}
+      if (reply.statusCode !== 201) return {}
+      use.pushed(route.repo)
+      if (typeof digest !== 'string') return {}
       const referrer = referrerOf(body, { digest, contentType })
       if (!referrer) return {}
       await referrers.record(route.repo, referrer)

@@ -15,6 +15,7 @@ import { isDigest, isMirror, isRepoName, parseRoute, type RepoRoute, routePath }
 import type { ReferrerStore } from './referrer-store.ts'
 import { createReferrersEndpoint } from './referrers.ts'
 import { type Challenge, replyOci, replyUnauthorized } from './replies.ts'
+import type { RepositoryUse } from './repository-use.ts'
 import { createTokenEndpoint } from './token-endpoint.ts'
 import type { RegistryUpstream } from './upstream.ts'
 
@@ -25,6 +26,7 @@ export interface RegistryProxyOptions {
   referrers: ReferrerStore
   /** Undefined: no other registry is mirrored. */
   mirror?: MirrorService | undefined
+  use: Pick<RepositoryUse, 'pulled' | 'pushed'>
   /** Scheme and host as this request's client knows us, for the challenge. */
   baseUrl(req: IncomingMessage): string
   log: Log
@@ -53,11 +55,11 @@ const ACTIONS: Record<RepoRoute['kind'], Record<string, RepoAction>> = {
 const SCOPE_ACTIONS = { pull: 'pull', push: 'pull,push', delete: 'delete' }
 
 export function createRegistryProxy(options: RegistryProxyOptions): RegistryProxy {
-  const { upstream, tokens, grants, baseUrl, log } = options
+  const { upstream, tokens, grants, use, baseUrl, log } = options
   const identify = createIdentify({ tokens, grants })
   const tokenEndpoint = createTokenEndpoint({ tokens, grants, identify })
   const catalog = createCatalog({ upstream, grants })
-  const putManifest = createManifestPut({ upstream, referrers: options.referrers })
+  const putManifest = createManifestPut({ upstream, referrers: options.referrers, use })
   const referrers = createReferrersEndpoint({
     upstream,
     store: options.referrers,
@@ -106,6 +108,11 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
     await forward(upstream, req, res, {
       path: routePath(route) + (search ? `?${search}` : ''),
       keepsContentType: route.kind === 'manifest',
+      async onReply({ statusCode }) {
+        if (route.kind === 'manifest' && isRead(method) && statusCode === 200)
+          use.pulled(route.repo)
+        return {}
+      },
     })
   }
 

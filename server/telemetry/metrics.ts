@@ -18,6 +18,7 @@ import { createMirrorMetrics } from './mirror-metrics.ts'
 import type { OtlpSettings } from './otlp-settings.ts'
 import { observeProcess } from './process-metrics.ts'
 import { observeQueue } from './queue-gauges.ts'
+import { createRetentionMetrics } from './retention-metrics.ts'
 
 export type Metrics = ReturnType<typeof createMetrics>
 
@@ -35,6 +36,7 @@ export function createMetrics({ log, otlp }: { log: Log; otlp?: OtlpSettings | u
     build: createBuildMetrics(meter),
     httpServed: createHttpMetrics(meter),
     mirrored: createMirrorMetrics(meter),
+    retention: createRetentionMetrics(meter),
 
     /** Adds the gauges of the queue; once the database is there. */
     watchQueue: (db: Db) => observeQueue(meter, db),

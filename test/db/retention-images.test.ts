@@ -192,14 +192,15 @@ test('what a removed app has left goes, and a dry run only says so', async (t) =
 })
 
 test('a build that is not at its end keeps what it has pushed', async (t) => {
-  const { db, push, isThere, retention } = await givenHouse(t, { uploadDays: 1 })
+  const { db, push, use, isThere, retention } = await givenHouse(t, { uploadDays: 1 })
   const digest = await push('builds/acme1')
   await givenEnded(db, { id: 'acme1', digest, days: 5 })
   await db('builds').update({ status: 'pushing', completed_at: null, result_at: db.fn.now() })
   assert.deepEqual((await runPart(retention)).deleted, [])
   assert.equal(await isThere('builds/acme1:latest'), true)
   await db('builds').update({ status: 'ready', completed_at: db.fn.now() })
-  await db('repository_use').insert({ repo: 'builds/acme1', pulled_at: db.fn.now() })
+  use.pulled('builds/acme1')
+  await use.settled()
   await db('builds').update({ completed_at: db.raw(`now() - interval '9 days'`) })
   assert.deepEqual((await runPart(retention)).deleted, [], 'pulled in this moment')
 })

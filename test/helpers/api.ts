@@ -20,12 +20,15 @@ import type { SseOptions } from '../../server/http/sse.ts'
 import { createLocalObjects, type Objects } from '../../server/objects/objects.ts'
 import { createQueue, type Queue } from '../../server/queue/queue.ts'
 import { createReports } from '../../server/reports/service.ts'
+import { createRetention, type RetentionOptions } from '../../server/retention/retention.ts'
+import type { RetentionSettings } from '../../server/retention/settings.ts'
 import { createSecretCipher, type SecretCipher } from '../../server/secrets/cipher.ts'
 import { createSecrets } from '../../server/secrets/service.ts'
 import type { UploadLimits } from '../../server/sources/upload.ts'
 import { createMetrics, type Metrics } from '../../server/telemetry/metrics.ts'
 import { givenDatabase, silent, type TestDatabase } from './database.ts'
 import { givenHttp, type TestHttp } from './http.ts'
+import { KEEP_ALL } from './retention.ts'
 
 export interface FolderRepositories extends AppRepositories {
   /** Ids of the repositories there are. */
@@ -59,6 +62,9 @@ export interface TestApiOptions {
   /** Instead of a registry's: which repositories are emptied. */
   deleteTags?(repository: string): Promise<void>
   formLimits?: Partial<FormLimits>
+  retention?: RetentionSettings
+  /** Instead of a registry's. */
+  registry?: Partial<RetentionOptions['registry']>
 }
 
 export async function givenApi(t: TestContext, options: TestApiOptions = {}): Promise<TestApi> {
@@ -111,6 +117,23 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
   const health = createHealth({ db, log: silent })
   const { deleteTags = async () => {} } = options
   const appCache = createAppCache({ db, apps, builders, deleteTags, log: silent })
+  const retention = createRetention({
+    db,
+    log: silent,
+    settings: options.retention ?? KEEP_ALL,
+    registry: {
+      deleteTags: async () => ({ count: 0, bytes: 0 }),
+      deleteRepository: async () => ({ bytes: 0 }),
+      deletePublished: async () => [],
+      hasTags: async () => false,
+      async *repositories() {},
+      ...options.registry,
+    },
+    objects,
+    removeTags: async () => {},
+    buildersDir: objectsRoot,
+    onRun: metrics.retention.ran,
+  })
   const { sseOptions } = options
   const face = await givenHttp(
     t,
@@ -123,6 +146,7 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
         builders,
         submissions,
         reports,
+        retention,
         health,
         metrics,
         publicUrl,

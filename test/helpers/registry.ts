@@ -10,6 +10,7 @@ import { type RegistryChild, startRegistry } from '../../server/registry/child.t
 import { createGrants, type GrantsOptions } from '../../server/registry/grants.ts'
 import { createRegistryProxy, type MirrorService } from '../../server/registry/proxy.ts'
 import { createReferrerStore } from '../../server/registry/referrer-store.ts'
+import { createRepositoryUse, type RepositoryUse } from '../../server/registry/repository-use.ts'
 import type { RegistryUpstream } from '../../server/registry/upstream.ts'
 import { givenDatabase, silent } from './database.ts'
 import { testParts } from './parts.ts'
@@ -53,6 +54,7 @@ export async function givenProxy(
     tokens?: Tokens
     runsUnder?: GrantsOptions['runsUnder']
     mirror?: MirrorService
+    use?: RepositoryUse
   } = {},
 ): Promise<TestProxy> {
   const { db } = await givenDatabase(t)
@@ -62,6 +64,7 @@ export async function givenProxy(
     grants: createGrants({ tenantOfBuild, runsUnder: overrides.runsUnder ?? (async () => true) }),
     referrers: createReferrerStore({ db }),
     mirror: overrides.mirror,
+    use: overrides.use ?? createRepositoryUse({ db, log: silent }),
     baseUrl: () => proxyUrl,
     log: silent,
   })

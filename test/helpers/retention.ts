@@ -3,6 +3,7 @@ import type { TestContext } from 'node:test'
 import type { NewBuild } from '../../server/builds/store.ts'
 import type { Db } from '../../server/db/pool.ts'
 import { createRegistryClient } from '../../server/registry/client.ts'
+import { createRepositoryUse, type RepositoryUse } from '../../server/registry/repository-use.ts'
 import {
   createReport,
   type ReportResult,
@@ -67,6 +68,8 @@ export async function givenApp(db: Db, name: string, settings: object = {}): Pro
 
 export interface TestImages extends TestDatabase {
   registry: ReturnType<typeof createRegistryClient>
+  /** As the proxy writes it down. */
+  use: RepositoryUse
   url: string
   headers: Record<string, string>
   /** Pushes an image under a tag and returns its digest. */
@@ -80,7 +83,9 @@ export interface TestImages extends TestDatabase {
 export async function givenImages(t: TestContext): Promise<TestImages> {
   const database = await givenDatabase(t)
   const { upstream } = await givenRegistry(t)
-  const { url } = await givenProxy(t, upstream)
+  const use = createRepositoryUse({ db: database.db, log: silent })
+  const { url } = await givenProxy(t, upstream, { use })
+  t.after(() => use.settled())
   const headers = bearer(await registryAdmin())
   const registry = createRegistryClient({ upstream })
   const push = async (repo: string, tag = 'latest') =>
@@ -88,6 +93,7 @@ export async function givenImages(t: TestContext): Promise<TestImages> {
   return {
     ...database,
     registry,
+    use,
     url,
     headers,
     push,

@@ -18,6 +18,7 @@ const routes = createRoutes({
   builders: none,
   submissions: none,
   reports: none,
+  retention: none,
   health: none,
   metrics: none,
   publicUrl: () => 'http://localhost',

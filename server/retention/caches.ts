@@ -1,0 +1,68 @@
+// Repositories of caches that nobody has used for a while, and those of removed apps. A build that misses one is
+// only slower.
+import { type Db, rows } from '../db/pool.ts'
+import type { RegistryClient } from '../registry/client.ts'
+import type { RetentionRun } from './report.ts'
+import type { RetentionSettings } from './settings.ts'
+
+export interface CacheRetentionOptions {
+  db: Db
+  registry: Pick<RegistryClient, 'deleteTags' | 'hasTags' | 'repositories'>
+  settings: Pick<RetentionSettings, 'cacheDays'>
+}
+
+interface Unused {
+  repo: string
+  is_doomed: boolean
+}
+
+const USED = 'greatest(seen_at, pulled_at, pushed_at)'
+
+export function createCacheRetention({ db, registry, settings }: CacheRetentionOptions) {
+  const { cacheDays } = settings
+
+  async function run({ dryRun, report, signal }: RetentionRun): Promise<void> {
+    await discover().catch((error) => report.fail('cache', 'catalog of the registry', error))
+    for (const { repo: name, is_doomed: isDoomed } of await unused()) {
+      if (signal.aborted) return
+      const reason = isDoomed ? 'its app was removed' : `not used for ${cacheDays} days`
+      const noted = { kind: 'cache' as const, name, reason }
+      try {
+        if (dryRun) {
+          if (await registry.hasTags(name)) report.note(noted)
+          continue
+        }
+        const { count, bytes } = await registry.deleteTags(name)
+        await db('repository_use').where({ repo: name }).delete()
+        if (count > 0) report.note({ ...noted, bytes })
+      } catch (error) {
+        report.fail('cache', name, error)
+      }
+    }
+  }
+
+  /** Those that the registry has and nobody has used since uses are written down. */
+  async function discover(): Promise<void> {
+    for await (const repos of registry.repositories('cache')) {
+      await db('repository_use')
+        .insert(repos.map((repo) => ({ repo })))
+        .onConflict('repo')
+        .ignore()
+    }
+  }
+
+  /** The least recently used first. */
+  function unused(): Promise<Unused[]> {
+    return rows<Unused>(
+      db,
+      `select repo, doomed_at is not null as is_doomed from repository_use
+       where repo like 'cache/%'
+         and (doomed_at is not null
+           or ${USED} < clock_timestamp() - cast(:days as int) * interval '1 day')
+       order by ${USED}, repo`,
+      { days: cacheDays ?? null },
+    )
+  }
+
+  return { run }
+}
