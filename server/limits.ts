@@ -199,6 +199,12 @@ export const REPOSITORY_USE_INTERVAL_MS = 60_000
 /** Repositories whose last use a process remembers. */
 export const REPOSITORY_USE_REMEMBERED_MAX = 10_000
 
+// Cache of parts
+/** A version of the agent or of the builder image that nobody has used for so long goes. */
+export const PARTS_UNUSED_DAYS = 7
+/** How often a running server says that it uses its parts. */
+export const PARTS_HOLD_INTERVAL_MS = 60 * 60_000
+
 // Registry
 /** One page of a list of tags. */
 export const TAGS_PAGE = 1_000

@@ -3,6 +3,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { createId } from '@paralleldrive/cuid2'
 import { startCore } from './compose/core.ts'
+import { keepParts } from './compose/parts.ts'
 import { startServerRole } from './compose/server-role.ts'
 import { startWorkerRole } from './compose/worker-role.ts'
 import type { Config } from './config.ts'
@@ -33,6 +34,7 @@ export async function main(config: Config): Promise<void> {
     const core = await startCore({ config, parts, users, paths, log, releasers })
     const server = await startServerRole(core)
     await startWorkerRole(core, { workerName: await workerName(paths) })
+    await keepParts(core)
     core.log.info({ url: server.url }, 'ready')
     process.stdout.write(`hypeman ready ${server.url}\n`)
     if (process.stdout.isTTY) greet(core.publicUrl())

@@ -13,7 +13,11 @@ import { WireReport } from './wire-report.ts'
 
 const TOKEN_SECONDS = 60 * 60
 
-export async function runRetentionCommand(args: string[], config: Config): Promise<void> {
+export async function runRetentionCommand(
+  args: string[],
+  config: Config,
+  print: (text: string) => void = (text) => void process.stdout.write(text),
+): Promise<void> {
   const options = {
     'dry-run': { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
@@ -21,7 +25,7 @@ export async function runRetentionCommand(args: string[], config: Config): Promi
   const { values } = parseArgs({ args, options })
   const reply = await ask(config, values['dry-run'])
   const shown = values.json ? JSON.stringify(reply, null, 2) : renderReport(reply)
-  process.stdout.write(`${shown}\n`)
+  print(`${shown}\n`)
   if (reply.failures.length > 0) process.exitCode = 1
 }
 

@@ -3,6 +3,7 @@
 import { mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { lockFile } from './lock-file.ts'
+import { markUsed } from './parts-in-use.ts'
 
 export interface Cache {
   dir: string
@@ -46,13 +47,14 @@ export function createCache(dir: string): Cache {
     dir,
     async part(spec) {
       const target = join(dir, `${spec.name}-${spec.version}`)
-      if (await exists(target)) return target
+      if (await markUsed(target)) return target
       await mkdir(dir, { recursive: true })
       const unlock = await lockFile(join(dir, `.lock-${spec.name}`), (pid) =>
         say(`${spec.name}: waiting for process ${pid}, which is building it`),
       )
       try {
-        if (!(await exists(target))) await build(dir, target, spec)
+        if (!(await markUsed(target))) await build(dir, target, spec)
+        await markUsed(target)
       } finally {
         await unlock()
       }

@@ -12,7 +12,7 @@ export async function lockFile(
   path: string,
   onWait: (holder: string) => void,
 ): Promise<() => Promise<void>> {
-  const me = (await identity(process.pid)) ?? `${process.pid} 0`
+  const me = (await processIdentity(process.pid)) ?? `${process.pid} 0`
   for (let told = false; ; ) {
     try {
       await writeFile(path, me, { flag: 'wx' })
@@ -33,13 +33,13 @@ export async function lockFile(
 async function isAbandoned(path: string): Promise<boolean> {
   const holder = await readFile(path, 'utf8').catch(() => undefined)
   if (holder === undefined) return false
-  if (holder !== '') return (await identity(Number(holder.split(' ')[0]))) !== holder
+  if (holder !== '') return (await processIdentity(Number(holder.split(' ')[0]))) !== holder
   const made = await stat(path).catch(() => undefined)
   return made !== undefined && Date.now() - made.mtimeMs > NAMELESS_MS_MAX
 }
 
 /** `<pid> <start time>` of a living process. */
-async function identity(pid: number): Promise<string | undefined> {
+export async function processIdentity(pid: number): Promise<string | undefined> {
   const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
   // The name before the last parenthesis may hold anything; field 22 counts from behind it.
   const fields = text?.slice(text.lastIndexOf(')') + 2).split(' ')

@@ -2,6 +2,7 @@
 import { say } from './cache.ts'
 import { probeMicroVm } from './microvm-probe.ts'
 import { ensureParts } from './parts.ts'
+import { sweepCaches } from './sweep-parts.ts'
 import { ensureUsers } from './users.ts'
 
 export async function runSetup(): Promise<void> {
@@ -10,5 +11,6 @@ export async function runSetup(): Promise<void> {
   const { accel, bootMs, reasons } = await probeMicroVm({ parts, user: vm })
   for (const reason of reasons) say(reason)
   if (!accel) throw new Error('no guest boots on this machine; npm run doctor shows why')
+  for (const path of await sweepCaches(parts.cacheDir)) say(`removed ${path}: not used any more`)
   say(`a guest boots in ${bootMs} ms under ${accel}; everything is in ${parts.cacheDir}`)
 }
