@@ -91,7 +91,7 @@ export function appRoutes({ apps, publicUrl }: AppRoutesOptions) {
       id: 'deleteApp',
       method: 'delete',
       path: '/apps/{name}',
-      summary: 'Remove an app with its repository; its builds stay in the history',
+      summary: 'Remove an app with its repository and images; its builds stay in the history',
       permission: 'app:delete',
       params,
       query,

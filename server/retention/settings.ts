@@ -17,7 +17,7 @@ function limit(max: number, byDefault: number | typeof KEEP) {
   const error = `must be a whole number from 1 to ${max}, or ${KEEP}`
   return z
     .string()
-    .regex(/^(off|[1-9]\d{0,6})$/, { error })
+    .regex(/^(off|[1-9]\d{0,6})$/, { error, abort: true })
     .default(String(byDefault))
     .refine((text) => text === KEEP || Number(text) <= max, { error })
     .transform((text) => (text === KEEP ? undefined : Number(text)))

@@ -5,6 +5,7 @@ import { createFinish, type Finish, type FinishOptions } from '../../server/buil
 import { createBuildLog } from '../../server/builds/log.ts'
 import { toPublic } from '../../server/builds/show.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
+import { publishLock, tryHolding } from '../../server/db/advisory-lock.ts'
 import { FINISH_REFUSALS_MAX } from '../../server/limits.ts'
 import { claimNext } from '../../server/queue/claim.ts'
 import { createLease } from '../../server/queue/lease.ts'
@@ -51,15 +52,20 @@ async function givenResult(t: TestContext, image_name: string) {
     for await (const event of log.follow('acme1', 0, new AbortController().signal)) void event
     return toPublic((await createBuildStore({ db }).get('acme1'))!, proxy.host)
   }
-  return { proxy, registry, digest, finishWith, ended }
+  return { db, proxy, registry, digest, finishWith, ended }
 }
 
 test('weaknesses 17 and 18: a build that is ready has an image_ref that can be pulled, under the name that was asked for', async (t) => {
-  const { proxy, registry, digest, finishWith, ended } = await givenResult(t, 'apps/acme/web:v1')
+  const { db, proxy, registry, digest, finishWith, ended } = await givenResult(
+    t,
+    'apps/acme/web:v1',
+  )
   let tries = 0
   finishWith({
     async publishImage(publication) {
       tries += 1
+      const taken = await tryHolding(db, publishLock(publication.to), async () => 'free')
+      assert.equal(taken, undefined, 'retention waits until it is published')
       if (tries === 1) throw new Error('the registry is away')
       await registry.publish(publication)
     },

@@ -3,9 +3,17 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { toPublic } from '../../server/builds/show.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
+import { holding, publishLock } from '../../server/db/advisory-lock.ts'
 import { createImageRetention } from '../../server/retention/images.ts'
 import { digestOf, MANIFEST_TYPE } from '../helpers/oci.ts'
-import { givenApp, givenEnded, givenImages, KEEP_ALL, runPart } from '../helpers/retention.ts'
+import {
+  givenApp,
+  givenEnded,
+  givenImages,
+  KEEP_ALL,
+  runPart,
+  untilSomebodyWaits,
+} from '../helpers/retention.ts'
 
 const INDEX_TYPE = 'application/vnd.oci.image.index.v1+json'
 
@@ -131,6 +139,28 @@ test('the same image, built and published again, is not taken away with the old 
   assert.equal(await isThere('apps/acme/web:v1'), true)
   assert.equal(await isThere('builds/acme2:latest'), true)
   assert.equal(await isThere('builds/acme1:latest'), false)
+})
+
+test('while an image is being published, the run waits, and sees it then', async (t) => {
+  const { db, registry, built, isThere, retention } = await givenHouse(t, { uploadDays: 30 })
+  const request = { image_name: 'apps/acme/web:v1' }
+  const digest = await built('acme1', { request, days: 40 })
+  await built('acme9', { request: { image_name: 'apps/acme/web:v9' } })
+  let running: ReturnType<typeof runPart> | undefined
+  await holding(db, publishLock('apps/acme/web'), async () => {
+    running = runPart(retention)
+    await untilSomebodyWaits(db)
+    assert.equal(await isThere('apps/acme/web:v1'), true)
+    // The same commit, built again: the same digest, under the same name.
+    await registry.publish({ from: 'builds/acme1', digest, to: 'builds/acme2', tag: 'latest' })
+    await givenEnded(db, { id: 'acme2', request, digest })
+  })
+  const { deleted } = await running!
+  assert.deepEqual(
+    deleted.map(({ name }) => name),
+    ['acme1'],
+  )
+  assert.equal(await isThere('apps/acme/web:v1'), true)
 })
 
 test('a run that died after the registry, and one that died before it, are ended by the next', async (t) => {

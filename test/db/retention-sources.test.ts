@@ -4,14 +4,12 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { createBuildStore } from '../../server/builds/store.ts'
-import type { Db } from '../../server/db/pool.ts'
 import { createLocalObjects, type StagedObject } from '../../server/objects/objects.ts'
 import { createSourceRetention } from '../../server/retention/sources.ts'
 import { givenBuild } from '../helpers/builds.ts'
 import { givenDatabase } from '../helpers/database.ts'
-import { givenApp, givenEnded, runPart } from '../helpers/retention.ts'
+import { givenApp, givenEnded, runPart, untilSomebodyWaits } from '../helpers/retention.ts'
 
 async function givenHouse(t: TestContext, sourceDays: number | undefined = 7) {
   const { db } = await givenDatabase(t)
@@ -82,17 +80,6 @@ test('a build that is being queued with a source keeps it from being removed', a
   assert.deepEqual((await running).deleted, [])
   assert.deepEqual(await kept(), [shared.sourceKey])
 })
-
-async function untilSomebodyWaits(db: Db): Promise<void> {
-  for (;;) {
-    const { rows } = await db.raw(
-      `select from pg_locks
-       where not granted and database = (select oid from pg_database where datname = current_database())`,
-    )
-    if (rows.length > 0) return
-    await sleep(10)
-  }
-}
 
 test('a file that no build knows goes when it is seen again after its grace, not before', async (t) => {
   const { db, retention, source, kept } = await givenHouse(t)

@@ -4,6 +4,7 @@ import { mkdir, readdir, rm, stat, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { tagCommit } from '../../server/git/tags.ts'
+import { createImageStore } from '../../server/retention/image-store.ts'
 import { givenGitServer } from '../helpers/git-server.ts'
 
 async function givenPushed(t: TestContext) {
@@ -67,4 +68,39 @@ test('a link in the repository does not lead a tag out of it', async (t) => {
   await symlink(outside, join(gitdir, 'refs/tags'))
   await assert.rejects(tagCommit({ ...tag, name: 'builds/abc' }), /leads out of the repository/)
   assert.deepEqual(await readdir(outside), [])
+})
+
+test('the tags of old builds are removed, packed or not, those of others stay', async (t) => {
+  const { server, gitdir, tag } = await givenPushed(t)
+  const { id } = await server.app('web')
+  for (const name of ['one', 'two', 'three']) await tagCommit({ ...tag, name: `builds/${name}` })
+  await server.git.run(['-C', gitdir, 'pack-refs', '--all'])
+  await tagCommit({ ...tag, name: 'builds/four' })
+  await server.repositories.removeBuildTags(id, ['one', 'four', 'never'])
+  await server.repositories.removeBuildTags(id, ['one'])
+  await server.repositories.removeBuildTags('noapp', ['one'])
+  const left = await server.git.run([
+    '-C',
+    gitdir,
+    'for-each-ref',
+    '--format=%(refname)',
+    'refs/tags',
+  ])
+  const [two, three] = ['refs/tags/builds/two', 'refs/tags/builds/three']
+  const ours = left.split('\n').filter((ref) => [two, three].includes(ref) || /one|four/.test(ref))
+  assert.deepEqual(ours.sort(), [three, two])
+  await tagCommit({ ...tag, name: 'builds/one' })
+})
+
+test('a branch that was deleted no longer keeps its last image', async (t) => {
+  const { server, repo } = await givenPushed(t)
+  const { id } = await server.app('web')
+  const store = createImageStore({ db: server.db })
+  await repo.git('push', 'hypeman', 'HEAD:refs/heads/topic')
+  const refs = ['refs/heads/main', 'refs/heads/topic', 'refs/heads/never']
+  assert.deepEqual(await store.endedRefs(id, refs), [])
+  await repo.git('push', 'hypeman', ':refs/heads/topic')
+  assert.deepEqual(await store.endedRefs(id, refs), ['refs/heads/topic'])
+  await repo.git('push', 'hypeman', 'HEAD:refs/heads/topic')
+  assert.deepEqual(await store.endedRefs(id, refs), [])
 })

@@ -1,5 +1,6 @@
 // Builds that have ended, with images in a real registry, and days that have gone by.
 import type { TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { NewBuild } from '../../server/builds/store.ts'
 import type { Db } from '../../server/db/pool.ts'
 import { createRegistryClient } from '../../server/registry/client.ts'
@@ -115,5 +116,17 @@ export async function givenImages(t: TestContext): Promise<TestImages> {
       })
       return reply.status === 200
     },
+  }
+}
+
+/** Until somebody waits for a lock of this database. */
+export async function untilSomebodyWaits(db: Db): Promise<void> {
+  for (;;) {
+    const { rows } = await db.raw(
+      `select from pg_locks
+       where not granted and database = (select oid from pg_database where datname = current_database())`,
+    )
+    if (rows.length > 0) return
+    await sleep(10)
   }
 }
