@@ -149,7 +149,7 @@ test('while an image is being published, the run waits, and sees it then', async
   let running: ReturnType<typeof runPart> | undefined
   await holding(db, publishLock('apps/acme/web'), async () => {
     running = runPart(retention)
-    await untilSomebodyWaits(db)
+    await Promise.race([untilSomebodyWaits(db), running])
     assert.equal(await isThere('apps/acme/web:v1'), true)
     // The same commit, built again: the same digest, under the same name.
     await registry.publish({ from: 'builds/acme1', digest, to: 'builds/acme2', tag: 'latest' })

@@ -75,7 +75,7 @@ test('a build that is being queued with a source keeps it from being removed', a
   await createBuildStore({ db }).insert(trx, { ...queued, sourceHash: staged.sha256 })
   await staged.keep()
   const running = runPart(retention)
-  await untilSomebodyWaits(db)
+  await Promise.race([untilSomebodyWaits(db), running])
   await trx.commit()
   assert.deepEqual((await running).deleted, [])
   assert.deepEqual(await kept(), [shared.sourceKey])
