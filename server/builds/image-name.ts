@@ -7,6 +7,22 @@ export interface ImageName {
   tag: string
 }
 
+export interface PublishedBuild {
+  tenant: string
+  app: string | undefined
+  ref: string | undefined
+  imageName: string | undefined
+}
+
+/** Where the image of a build may lie besides builds/<id>, and under which tags as its own. */
+export function publicationsOf({ tenant, app, ref, imageName }: PublishedBuild): ImageName[] {
+  const branch = ref?.replace(/^refs\/heads\//, '') ?? ''
+  return [
+    ...(imageName === undefined ? [] : [parseImageName(imageName, tenant)]),
+    ...(app === undefined ? [] : [{ repository: `apps/${tenant}/${app}`, tag: branch }]),
+  ]
+}
+
 export function parseImageName(text: string, tenant: string): ImageName {
   const [repository = '', tag = 'latest', ...more] = text.split(':')
   const prefix = `apps/${tenant}/`

@@ -62,6 +62,8 @@ export async function deletePublished(
   { repo, digest, ownTags, referrers }: PublishedImage,
 ): Promise<string[]> {
   requireNames(repo, digest)
+  // It goes last: without it there is nothing to do.
+  if (!(await readManifest(upstream, repo, digest))) return []
   const own = new Set(ownTags)
   const kept = new Set<string>()
   const about: string[] = []

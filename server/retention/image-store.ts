@@ -1,5 +1,6 @@
 // SQL over `builds` about their images: which there are, which go, which are gone.
 import type { AppRetention } from '../apps/schema.ts'
+import type { PublishedBuild } from '../builds/image-name.ts'
 import type { Db, Queryable } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
 import { ORPHAN_GRACE_HOURS, RETENTION_BATCH_ROWS } from '../limits.ts'
@@ -7,6 +8,7 @@ import type { ImageFacts } from './policy.ts'
 
 const PRESENT = `status = 'ready' and image_expired_at is null`
 const UNREADY = `status in ('failed', 'cancelled') and image_digest is not null and image_expired_at is null`
+const PUBLISHED = `tenant, app, ref, request->>'image_name' as image_name`
 const ZEROS = '0'.repeat(40)
 
 export interface AppWithImages {
@@ -17,13 +19,14 @@ export interface AppWithImages {
 /** Of a build; `tenant` is whose it is. */
 export type TenantImage = ImageFacts & { tenant: string }
 
-export interface DoomedImage {
+export interface DoomedImage extends PublishedBuild {
   id: string
-  tenant: string
   digest: string
   attestations: string | undefined
-  imageName: string | undefined
 }
+
+/** A build with the same image. */
+export type SameImage = PublishedBuild & { isGone: boolean }
 
 export type ImageStore = ReturnType<typeof createImageStore>
 
@@ -107,8 +110,8 @@ export function createImageStore({ db }: { db: Db }) {
     async doomed(after: string): Promise<DoomedImage[]> {
       const found = await rows<DoomedRow>(
         db,
-        `select id, tenant, image_digest, provenance->>'attestations_digest' as attestations,
-           request->>'image_name' as image_name
+        `select id, ${PUBLISHED}, image_digest,
+           provenance->>'attestations_digest' as attestations
          from builds
          where image_expired_at is not null and image_deleted_at is null and id > :after
          order by id
@@ -116,11 +119,10 @@ export function createImageStore({ db }: { db: Db }) {
         { after, limit: RETENTION_BATCH_ROWS },
       )
       return found.map((row) => ({
+        ...toPublished(row),
         id: row.id,
-        tenant: row.tenant,
         digest: row.image_digest,
         attestations: row.attestations ?? undefined,
-        imageName: row.image_name ?? undefined,
       }))
     },
 
@@ -135,19 +137,17 @@ export function createImageStore({ db }: { db: Db }) {
       })
     },
 
-    /** The names under which builds have published a digest: of those whose image is gone, and of the others. */
-    async namesOf(from: Queryable, digest: string): Promise<{ gone: string[]; kept: string[] }> {
-      const found = await rows<{ name: string; is_gone: boolean }>(
+    /** Builds whose image has this digest, also those that are just being published. */
+    async sameImage(from: Queryable, digest: string): Promise<SameImage[]> {
+      const found = await rows<PublishedRow & { is_gone: boolean }>(
         from,
-        `select request->>'image_name' as name, image_expired_at is not null as is_gone
+        `select ${PUBLISHED}, image_expired_at is not null as is_gone
          from builds
-         where image_digest = ? and request->>'image_name' is not null
-           and status in ('ready', 'pushing')`,
+         where image_digest = ?
+           and (image_expired_at is not null or status in ('ready', 'pushing'))`,
         [digest],
       )
-      const namesOf = (isGone: boolean) =>
-        found.filter((row) => row.is_gone === isGone).map(({ name }) => name)
-      return { gone: namesOf(true), kept: namesOf(false) }
+      return found.map((row) => ({ ...toPublished(row), isGone: row.is_gone }))
     },
 
     async referrersOf(repo: string, subject?: string): Promise<string[]> {
@@ -174,12 +174,26 @@ interface ImageRow {
   pulled_at: Date | null
 }
 
-interface DoomedRow {
-  id: string
+interface PublishedRow {
   tenant: string
+  app: string | null
+  ref: string | null
+  image_name: string | null
+}
+
+interface DoomedRow extends PublishedRow {
+  id: string
   image_digest: string
   attestations: string | null
-  image_name: string | null
+}
+
+function toPublished(row: PublishedRow): PublishedBuild {
+  return {
+    tenant: row.tenant,
+    app: row.app ?? undefined,
+    ref: row.ref ?? undefined,
+    imageName: row.image_name ?? undefined,
+  }
 }
 
 /** A branch, else the repository it was published in. */

@@ -1,6 +1,6 @@
 // Images that a policy does not keep: first their builds say that they are gone, then they go from the registry.
 // A run that dies in between is ended by the next one.
-import { parseImageName } from '../builds/image-name.ts'
+import { publicationsOf } from '../builds/image-name.ts'
 import { holding, publishLock } from '../db/advisory-lock.ts'
 import type { Db } from '../db/pool.ts'
 import type { RegistryClient } from '../registry/client.ts'
@@ -71,8 +71,10 @@ export function createImageRetention({ db, registry, settings }: ImageRetentionO
 
   /** All of it may be repeated. Returns the bytes its manifests name. */
   async function remove(image: DoomedImage): Promise<number> {
-    const { id, digest, attestations, imageName } = image
-    if (imageName !== undefined) await unpublish(image, imageName)
+    const { id, digest, attestations } = image
+    for (const to of new Set(publicationsOf(image).map(({ repository }) => repository))) {
+      await unpublish(to, digest)
+    }
     const repo = `builds/${id}`
     const about = await store.referrersOf(repo)
     const roots = [...about, ...(attestations === undefined ? [] : [attestations]), digest]
@@ -81,19 +83,16 @@ export function createImageRetention({ db, registry, settings }: ImageRetentionO
     return bytes
   }
 
-  /** Nobody publishes into the repository meanwhile, so a digest that is not named then is not needed. */
-  async function unpublish({ tenant, digest }: DoomedImage, imageName: string): Promise<void> {
-    const { repository: repo } = parseImageName(imageName, tenant)
+  /** Nobody publishes into the repository meanwhile; a build that still has the image keeps it there. */
+  async function unpublish(repo: string, digest: string): Promise<void> {
     await holding(db, publishLock(repo), async (trx) => {
-      const { gone, kept } = await store.namesOf(trx, digest)
-      const tagsIn = (names: readonly string[]) =>
-        names.flatMap((name) => {
-          const [repository, tag = 'latest'] = name.split(':')
-          return repository === repo ? [tag] : []
-        })
-      if (tagsIn(kept).length > 0) return
+      const ownTags: string[] = []
+      for (const build of await store.sameImage(trx, digest)) {
+        const there = publicationsOf(build).filter(({ repository }) => repository === repo)
+        if (there.length > 0 && !build.isGone) return
+        ownTags.push(...there.map(({ tag }) => tag))
+      }
       const referrers = await store.referrersOf(repo, digest)
-      const ownTags = tagsIn(gone)
       const went = await registry.deletePublished({ repo, digest, ownTags, referrers })
       if (went.length > 0) await store.forgetReferrers(repo, went)
     })

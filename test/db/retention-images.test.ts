@@ -125,6 +125,28 @@ test('a published name goes with its image, unless the tag moved on or another n
   assert.equal(await isThere('apps/acme/web:prod'), true)
 })
 
+test('what was put into the repository of the app goes as well, with the tag of a branch that is no more', async (t) => {
+  const { db, registry, built, isThere, retention } = await givenHouse(t, { keepImages: 1 })
+  const appId = await givenApp(db, 'web')
+  const app = { appId, app: 'web' }
+  const publish = (id: string, digest: string, tag: string) =>
+    registry.publish({ from: `builds/${id}`, digest, to: 'apps/acme/web', tag })
+  const older = await built('acme1', { ...app, ref: 'refs/heads/main', days: 3 })
+  const topic = await built('acme2', { ...app, ref: 'refs/heads/topic', days: 2 })
+  const newer = await built('acme3', { ...app, ref: 'refs/heads/main', days: 1 })
+  await publish('acme1', older, 'main')
+  await publish('acme2', topic, 'topic')
+  await publish('acme3', newer, 'main')
+  const push = { app_id: appId, ref: 'refs/heads/topic', pusher: 'ada', source: 'push' }
+  await db('pushes').insert({ ...push, old_sha: 'a'.repeat(40), new_sha: '0'.repeat(40) })
+  const { deleted } = await runPart(retention)
+  assert.deepEqual(deleted.map(({ name }) => name).sort(), ['acme1', 'acme2'])
+  assert.equal(await isThere(`apps/acme/web@${older}`), false)
+  assert.equal(await isThere(`apps/acme/web@${topic}`), false)
+  assert.equal(await isThere('apps/acme/web:topic'), false)
+  assert.equal(await isThere('apps/acme/web:main'), true)
+})
+
 test('the same image, built and published again, is not taken away with the old build', async (t) => {
   const { db, registry, built, isThere, retention } = await givenHouse(t, { uploadDays: 30 })
   const request = { image_name: 'apps/acme/web:v1' }
