@@ -26,7 +26,7 @@ export interface RegistryProxyOptions {
   referrers: ReferrerStore
   /** Undefined: no other registry is mirrored. */
   mirror?: MirrorService | undefined
-  use: Pick<RepositoryUse, 'pulled' | 'pushed'>
+  use: Pick<RepositoryUse, 'pulled' | 'pushed' | 'goneSince'>
   /** Scheme and host as this request's client knows us, for the challenge. */
   baseUrl(req: IncomingMessage): string
   log: Log
@@ -43,6 +43,11 @@ export interface MirrorService {
 }
 
 export type RegistryProxy = (req: IncomingMessage, res: ServerResponse) => Promise<void>
+
+/** Better said than a name that is not known. */
+class ImageGone extends Error {
+  override name = 'ImageGone'
+}
 
 const ACTIONS: Record<RepoRoute['kind'], Record<string, RepoAction>> = {
   manifest: { GET: 'pull', HEAD: 'pull', PUT: 'push', DELETE: 'delete' },
@@ -109,11 +114,18 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
       path: routePath(route) + (search ? `?${search}` : ''),
       keepsContentType: route.kind === 'manifest',
       async onReply({ statusCode }) {
-        if (route.kind === 'manifest' && isRead(method) && statusCode === 200)
-          use.pulled(route.repo)
+        if (route.kind !== 'manifest' || !isRead(method)) return {}
+        if (statusCode === 200) use.pulled(route.repo)
+        if (statusCode === 404) await requireKept(route.repo)
         return {}
       },
     })
+  }
+
+  async function requireKept(repo: string): Promise<void> {
+    const since = await use.goneSince(repo)
+    if (since)
+      throw new ImageGone(`the image ${repo} was removed ${since.toISOString()}: retention`)
   }
 
   /**
@@ -142,6 +154,7 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
       await handle(req, res)
     } catch (error) {
       if (res.destroyed || res.writableEnded) return
+      if (error instanceof ImageGone) return replyOci(res, 404, 'MANIFEST_UNKNOWN', error.message)
       const level = error instanceof UpstreamRefused ? 'error' : 'warn'
       const path = req.url?.split('?', 1)[0]
       log[level]({ err: asError(error).message, method: req.method, path }, 'registry unavailable')

@@ -52,6 +52,14 @@ export function createRepositoryUse({
   return {
     pulled: (repo: string) => note(repo, 'pulled_at'),
     pushed: (repo: string) => note(repo, 'pushed_at'),
+    /** Since when retention has taken the image of `builds/<id>` away. */
+    async goneSince(repo: string): Promise<Date | undefined> {
+      const [area, id = '', ...rest] = repo.split('/')
+      if (area !== 'builds' || rest.length > 0) return undefined
+      const row = await db('builds').where({ id }).first('image_expired_at')
+      return row?.image_expired_at ?? undefined
+    },
+
     /** Resolves when all is written. */
     async settled(): Promise<void> {
       while (writing.size > 0) await Promise.all(writing)

@@ -88,7 +88,11 @@ export function createBuildRetention({ db, settings, removeTags }: BuildRetentio
       )
       if (gone.length < RETENTION_BATCH_LINES) break
     }
-    await db('builds').where({ id }).whereNotNull('completed_at').delete()
+    await db.transaction(async (trx) => {
+      const repo = `builds/${id}`
+      for (const table of ['repository_use', 'referrers']) await trx(table).where({ repo }).delete()
+      await trx('builds').where({ id }).whereNotNull('completed_at').delete()
+    })
   }
 
   return { run }

@@ -5,6 +5,7 @@ import { toPublic } from '../../server/builds/show.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
 import { holding, publishLock } from '../../server/db/advisory-lock.ts'
 import { createImageRetention } from '../../server/retention/images.ts'
+import { bodyOf } from '../helpers/http.ts'
 import { digestOf, MANIFEST_TYPE } from '../helpers/oci.ts'
 import {
   givenApp,
@@ -255,4 +256,36 @@ test('a build that is not at its end keeps what it has pushed', async (t) => {
   await use.settled()
   await db('builds').update({ completed_at: db.raw(`now() - interval '9 days'`) })
   assert.deepEqual((await runPart(retention)).deleted, [], 'pulled in this moment')
+})
+
+test('who pulls an image that is gone is told that it was there', async (t) => {
+  const { url, headers, built, retention } = await givenHouse(t, { uploadDays: 30 })
+  await built('acme1', { days: 31 })
+  await runPart(retention)
+  const told = async (id: string) => {
+    const accept = MANIFEST_TYPE
+    const reply = await fetch(`${url}/v2/builds/${id}/manifests/latest`, {
+      headers: { ...headers, accept },
+    })
+    assert.equal(reply.status, 404)
+    const [error] = (await bodyOf(reply)).errors
+    assert.equal(error.code, 'MANIFEST_UNKNOWN')
+    return error.message
+  }
+  assert.match(await told('acme1'), /^the image builds\/acme1 was removed \d{4}-.*: retention$/)
+  assert.doesNotMatch(await told('acme2'), /removed/)
+})
+
+test('what a build has pushed that failed at its very end goes after a day', async (t) => {
+  const { db, built, isThere, retention } = await givenHouse(t)
+  await built('acme1', { status: 'failed', days: 2 })
+  await built('acme2', { status: 'failed', days: 0.5 })
+  const { deleted } = await runPart(retention)
+  assert.deepEqual(
+    deleted.map(({ reason }) => reason),
+    ['its build did not become ready'],
+  )
+  assert.equal(await isThere('builds/acme1:latest'), false)
+  assert.equal(await isThere('builds/acme2:latest'), true)
+  assert.equal((await db('builds').where({ id: 'acme2' }).first()).image_expired_at, null)
 })
