@@ -17,18 +17,25 @@ export interface PublishedBuild {
 /** Where the image of a build may lie besides builds/<id>, and under which tags as its own. */
 export function publicationsOf({ tenant, app, ref, imageName }: PublishedBuild): ImageName[] {
   const branch = ref?.replace(/^refs\/heads\//, '') ?? ''
+  const named = imageName === undefined ? undefined : readImageName(imageName, tenant)
   return [
-    ...(imageName === undefined ? [] : [parseImageName(imageName, tenant)]),
+    ...(named === undefined ? [] : [named]),
     ...(app === undefined ? [] : [{ repository: `apps/${tenant}/${app}`, tag: branch }]),
   ]
 }
 
+/** Throws AppError `invalid_request`. */
 export function parseImageName(text: string, tenant: string): ImageName {
+  const name = readImageName(text, tenant)
+  if (name) return name
+  const shown = JSON.stringify(text.slice(0, 200))
+  throw invalidRequest(`invalid image_name: ${shown} is not apps/${tenant}/<name>[:tag]`)
+}
+
+function readImageName(text: string, tenant: string): ImageName | undefined {
   const [repository = '', tag = 'latest', ...more] = text.split(':')
   const prefix = `apps/${tenant}/`
   const name = repository.startsWith(prefix) ? repository.slice(prefix.length) : ''
   const isSound = isRepoName(name) && !name.includes('/') && isRepoName(repository)
-  if (isSound && isTag(tag) && more.length === 0) return { repository, tag }
-  const shown = JSON.stringify(text.slice(0, 200))
-  throw invalidRequest(`invalid image_name: ${shown} is not ${prefix}<name>[:tag]`)
+  return isSound && isTag(tag) && more.length === 0 ? { repository, tag } : undefined
 }

@@ -277,10 +277,18 @@ test('who pulls an image that is gone is told that it was there', async (t) => {
 })
 
 test('what a build has pushed that failed at its very end goes after a day', async (t) => {
-  const { db, built, isThere, retention } = await givenHouse(t)
-  await built('acme1', { status: 'failed', days: 2 })
+  const { db, registry, push, built, isThere, retention } = await givenHouse(t)
+  const digest = await built('acme1', { status: 'failed', days: 2 })
   await built('acme2', { status: 'failed', days: 0.5 })
-  const { deleted } = await runPart(retention)
+  const request = { image_name: 'apps/other/stolen' }
+  await db('builds')
+    .where({ id: 'acme1' })
+    .update({ request: JSON.stringify(request) })
+  await push('apps/other/stolen', 'latest')
+  await registry.publish({ from: 'builds/acme1', digest, to: 'apps/other/stolen', tag: 'own' })
+  const { deleted, failures } = await runPart(retention)
+  assert.deepEqual(failures, [])
+  assert.equal(await isThere('apps/other/stolen:own'), true, 'of another tenant')
   assert.deepEqual(
     deleted.map(({ reason }) => reason),
     ['its build did not become ready'],
