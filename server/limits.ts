@@ -10,6 +10,19 @@ export const HEARTBEAT_MS = 10_000
 export const REAPER_INTERVAL_MS = 5_000
 export const QUEUE_POLL_MS = 1_000
 export const BUILD_ATTEMPTS_MAX = 2
+/** Within its tenant; what is above goes before the builds of all tenants and needs build:admin. */
+export const PRIORITY_MIN = -10
+export const PRIORITY_MAX = 10
+export const PRIORITY_ADMIN_MAX = 20
+/** How long a build waits for the worker that has its builder's disk before another one may take it. */
+export const BUILDER_AFFINITY_MS = 5_000
+/** Claims that meet another one at the same rows try again, each time a little later. */
+export const CLAIM_TRIES_MAX = 12
+export const CLAIM_RETRY_DELAY_MS = 2
+export const QUEUE_TTL_HOURS_DEFAULT = 24
+export const QUEUE_TTL_HOURS_MAX = 30 * 24
+/** Expired at once, so that no round of the reaper takes long. */
+export const QUEUE_EXPIRED_BATCH_MAX = 100
 
 // One build
 export const BUILD_TIMEOUT_SECONDS_MAX = 6 * 60 * 60

@@ -15,4 +15,4 @@ export const BUSY = `(
 
 /** Columns of a builder that nobody holds. */
 export const RELEASED =
-  'active_build_id = null, lease_token = null, lease_worker = null, lease_until = null, saving_until = null'
+  'active_build_id = null, lease_token = null, lease_worker = null, lease_until = null, saving_until = null, free_since = clock_timestamp()'

@@ -4,7 +4,7 @@ import { createId } from '@paralleldrive/cuid2'
 import type { Knex } from 'knex'
 import type { Db, Queryable } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
-import { QUEUE_ORDER } from '../queue/position.ts'
+import { WITHIN_TENANT } from '../queue/order.ts'
 import { BUSY, RELEASED } from './busy.ts'
 import type { Builder } from './schema.ts'
 
@@ -24,7 +24,7 @@ export interface ListBuilders {
 }
 
 const SHOWN = `builders.*, ${BUSY} as busy, array(
-  select id from builds where builder_key = builders.key and status = 'queued' order by ${QUEUE_ORDER}
+  select id from builds where builder_key = builders.key and status = 'queued' order by ${WITHIN_TENANT}
 ) as queued_builds`
 
 export type BuilderStore = ReturnType<typeof createBuilderStore>

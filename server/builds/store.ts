@@ -35,6 +35,11 @@ export interface BuildRow {
   /** The builder whose disk it gets. */
   builderKey: string | undefined
   builderPromotes: boolean
+  priority: number
+  /** The build of a newer push, for which this one was cancelled. */
+  supersededBy: string | undefined
+  /** `apps/<tenant>/<app>:<tag>`, when its image went there as the newest of its branch. */
+  publishedAs: string | undefined
   attempt: number
   leaseToken: string | undefined
   worker: string | undefined
@@ -66,6 +71,8 @@ export interface NewBuild {
   request: BuildRequest
   tags?: BuildTags
   builder?: BuilderUse | undefined
+  /** Higher goes first; default 0. */
+  priority?: number | undefined
   sourceKey: string
   sourceHash: string
   sourceBytes: number
@@ -125,6 +132,7 @@ export function createBuildStore({
           builder_key: build.builder?.key ?? null,
           builder_promotes: build.builder?.promotes ?? false,
           tags: JSON.stringify(build.tags ?? {}),
+          priority: build.priority ?? 0,
           source_key: build.sourceKey,
           source_hash: build.sourceHash,
           source_bytes: build.sourceBytes,
@@ -224,6 +232,9 @@ export function toBuild(row: any): BuildRow {
     builderInstance: row.builder_instance ?? undefined,
     builderKey: row.builder_key ?? undefined,
     builderPromotes: row.builder_promotes,
+    priority: row.priority,
+    supersededBy: row.superseded_by ?? undefined,
+    publishedAs: row.published_as ?? undefined,
     attempt: row.attempt,
     leaseToken: row.lease_token ?? undefined,
     worker: row.worker ?? undefined,

@@ -55,7 +55,11 @@ export async function transitionIn(db: Queryable, t: Transition): Promise<BuildR
   const update = db('builds')
     .where({ id: t.id })
     .whereIn('status', from)
-    .update({ status: t.to, ...t.set })
+    .update({
+      status: t.to,
+      ...(t.to === 'queued' ? { queued_at: db.raw('clock_timestamp()') } : {}),
+      ...t.set,
+    })
     .returning('*')
   if (t.leaseToken !== undefined) update.where({ lease_token: t.leaseToken })
   if (t.only !== undefined) update.whereRaw(t.only)

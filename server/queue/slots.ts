@@ -1,4 +1,5 @@
-// Limits are rows: one `slots` row per build that may run at once, for the whole installation.
+// Limits are rows: one `slots` row per build that may run at once, for the whole installation, and the limit of
+// each tenant, which the claim reads beside the tenant's count.
 
 import { RELEASED } from '../builders/busy.ts'
 import type { Db, Queryable } from '../db/pool.ts'
@@ -13,6 +14,11 @@ export async function setSlots(db: Db, count: number): Promise<void> {
     [count],
   )
   await db.raw('delete from slots where n > ? and build_id is null', [count])
+}
+
+/** How many builds of one tenant may run at once; undefined: as many as there are slots. */
+export async function setTenantLimit(db: Db, limit: number | undefined): Promise<void> {
+  await db('queue_limits').update({ running_per_tenant: limit ?? null })
 }
 
 /**
