@@ -17,7 +17,8 @@ export async function up(knex) {
 
     create table queue_limits (
       only_row boolean primary key default true check (only_row),
-      running_per_tenant integer
+      running_per_tenant integer,
+      ttl_hours integer not null default 24
     );
     insert into queue_limits default values;
 
@@ -42,7 +43,9 @@ export async function up(knex) {
 
     alter table pushes add column seq bigint;
     update pushes set seq = id;
-    alter table pushes alter column seq set not null;
+    create sequence pushes_order owned by pushes.seq;
+    select setval('pushes_order', (select coalesce(max(id), 0) + 1 from pushes), false);
+    alter table pushes alter column seq set not null, alter column seq set default nextval('pushes_order');
     create index pushes_by_seq on pushes (app_id, ref, seq desc);
     drop index pushes_by_ref;
 

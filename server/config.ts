@@ -4,7 +4,12 @@ import { homedir } from 'node:os'
 import { resolve } from 'node:path'
 import { z } from 'zod'
 import { asError } from './errors.ts'
-import { BUILD_TIMEOUT_SECONDS_MAX, EGRESS_PORTS_DEFAULT } from './limits.ts'
+import {
+  BUILD_TIMEOUT_SECONDS_MAX,
+  EGRESS_PORTS_DEFAULT,
+  QUEUE_TTL_HOURS_DEFAULT,
+  QUEUE_TTL_HOURS_MAX,
+} from './limits.ts'
 import { type MirrorName, parseMirrors, parsePatterns } from './mirror/sources.ts'
 import {
   type RetentionSettings,
@@ -64,6 +69,8 @@ const Environment = z.object({
   SECRETS_KEY: secretsKey.optional(),
   BUILD_SECRETS_DIR: z.string().min(1).optional(),
   MAX_CONCURRENT_SOURCE_BUILDS: wholeNumber(1, 1000).default(2),
+  MAX_CONCURRENT_BUILDS_PER_TENANT: wholeNumber(1, 1000).optional(),
+  QUEUE_TTL_HOURS: wholeNumber(1, QUEUE_TTL_HOURS_MAX).default(QUEUE_TTL_HOURS_DEFAULT),
   BUILDER_IMAGE: z.string().min(1).optional(),
   BUILD_TIMEOUT: wholeNumber(1, BUILD_TIMEOUT_SECONDS_MAX).default(600),
   REGISTRY_URL: httpUrl.optional(),
@@ -117,6 +124,10 @@ export interface Config {
   /** Folder of secret files; undefined: none are kept there. */
   buildSecretsDir: string | undefined
   maxConcurrentBuilds: number
+  /** undefined: as many as there are at all. */
+  maxConcurrentBuildsPerTenant: number | undefined
+  /** How long a build may wait for a worker. */
+  queueTtlHours: number
   builderImage: string | undefined
   buildTimeoutSeconds: number
   registryUrl: string | undefined
@@ -162,6 +173,8 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     secretsKey: e.SECRETS_KEY,
     buildSecretsDir: e.BUILD_SECRETS_DIR && resolve(e.BUILD_SECRETS_DIR),
     maxConcurrentBuilds: e.MAX_CONCURRENT_SOURCE_BUILDS,
+    maxConcurrentBuildsPerTenant: e.MAX_CONCURRENT_BUILDS_PER_TENANT,
+    queueTtlHours: e.QUEUE_TTL_HOURS,
     builderImage: e.BUILDER_IMAGE,
     buildTimeoutSeconds: e.BUILD_TIMEOUT,
     registryUrl: e.REGISTRY_URL?.replace(/\/+$/, ''),

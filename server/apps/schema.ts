@@ -13,7 +13,14 @@ import {
   SecretRefs,
   SourcePath,
 } from '../builds/schema.ts'
-import { DEPLOY_BRANCHES_MAX, KEEP_IMAGES_MAX, RETENTION_DAYS_MAX } from '../limits.ts'
+import {
+  DEPLOY_BRANCHES_MAX,
+  KEEP_IMAGES_MAX,
+  PRIORITY_MAX,
+  PRIORITY_MIN,
+  RETENTION_DAYS_MAX,
+} from '../limits.ts'
+import type { Supersede } from '../queue/supersede.ts'
 import { BranchName } from './branch-name.ts'
 import { APP_EXAMPLE, CREATE_APP_EXAMPLE, UPDATE_APP_EXAMPLE } from './examples.ts'
 
@@ -66,6 +73,14 @@ const settings = {
     .union([z.enum(['default', 'off']), BuilderId])
     .meta({ description: "default: the app's own; off: none; or the id of another builder." }),
   retention: AppRetention,
+  priority: z.int().min(PRIORITY_MIN).max(PRIORITY_MAX).meta({
+    description: 'Of its builds, among those of the tenant; higher goes first, default 0.',
+  }),
+  supersede: z.enum(['queued', 'running', 'off']).meta({
+    description:
+      'Older builds of a branch that a newer push of it cancels: those queued, also those running, or none ' +
+      '(the default).',
+  }),
 }
 
 /** Settings as they are stored and sent. */
@@ -88,6 +103,8 @@ export const UpdateApp = z
     secrets: settings.secrets.nullable(),
     builder: settings.builder.nullable(),
     retention: settings.retention.nullable(),
+    priority: settings.priority.nullable(),
+    supersede: settings.supersede.nullable(),
   })
   .partial()
   .meta({
@@ -123,6 +140,8 @@ export interface AppSettings {
   secrets?: readonly SecretRef[] | undefined
   builder?: string | undefined
   retention?: AppRetention | undefined
+  priority?: number | undefined
+  supersede?: Supersede | undefined
 }
 
 export interface App {
@@ -153,6 +172,8 @@ export function fromWire(wire: WireSettings): AppSettings {
     secrets: wire.secrets,
     builder: wire.builder,
     retention: wire.retention,
+    priority: wire.priority,
+    supersede: wire.supersede,
   })
 }
 
@@ -168,6 +189,8 @@ export function toWire(app: AppSettings): WireSettings {
     secrets: app.secrets && [...app.secrets],
     builder: app.builder,
     retention: app.retention,
+    priority: app.priority,
+    supersede: app.supersede,
   })
 }
 

@@ -9,6 +9,7 @@ import { FINISH_REFUSALS_MAX, FINISH_RETRY_MAX_MS, FINISH_RETRY_MS } from '../li
 import { UnexpectedReply } from '../registry/exchange.ts'
 import type { Publication } from '../registry/publish.ts'
 import type { Log } from '../telemetry/log.ts'
+import { type BranchImage, branchImageOf, moveBranch } from './branch-image.ts'
 import { parseImageName } from './image-name.ts'
 import { type BuildRow, toBuild } from './store.ts'
 import { transition } from './transitions.ts'
@@ -58,30 +59,53 @@ export function createFinish(options: FinishOptions) {
     await tagImage(`builds/${build.id}`, build.imageDigest!, 'latest')
     const attestations = build.provenance?.attestations_digest
     if (attestations) await tagImage(`builds/${build.id}`, attestations, 'attested')
-    await publish(build)
+    const branch = branchImageOf(build)
+    await publish(build, branch)
     await tagCommit(build)
+    const isNewest = branch && (await publishBranch(build, branch))
     await transition(db, {
       id: build.id,
       from: ['pushing'],
       to: 'ready',
       only: 'result_at is not null',
-      set: { completed_at: db.raw('clock_timestamp()') },
+      set: {
+        completed_at: db.raw('clock_timestamp()'),
+        published_as: isNewest ? `${branch.repository}:${branch.tag}` : null,
+      },
     })
     log.info({ buildId: build.id, digest: build.imageDigest }, 'build ready')
   }
 
-  /** Under the name that was asked for. */
-  async function publish(build: BuildRow): Promise<void> {
-    const { image_name: name } = build.request
-    if (name === undefined) return
+  /** Under the name that was asked for, and to where its branch's images are, there without a name yet. */
+  async function publish(build: BuildRow, branch?: BranchImage): Promise<void> {
+    const { image_name: asked } = build.request
+    const image = { from: `builds/${build.id}`, digest: build.imageDigest! }
+    let name = asked
     try {
-      const { repository: to, tag } = parseImageName(name, build.tenant)
-      const image = { from: `builds/${build.id}`, digest: build.imageDigest!, to, tag }
-      // Retention does not take away what is published in this moment.
-      await holding(db, publishLock(to), () => publishImage(image))
+      if (asked !== undefined) {
+        const { repository: to, tag } = parseImageName(asked, build.tenant)
+        await publishAs({ ...image, to, tag })
+      }
+      name = branch?.repository
+      if (branch) await publishAs({ ...image, to: branch.repository })
     } catch (error) {
-      throw new PublishError(name, asError(error))
+      throw new PublishError(String(name), asError(error))
     }
+  }
+
+  /** Retention does not take away what is published in this moment. */
+  async function publishAs(image: Publication): Promise<void> {
+    await holding(db, publishLock(image.to), () => publishImage(image))
+  }
+
+  /** The image is there already, so nothing but the registry's absence keeps the tag from moving. */
+  async function publishBranch(build: BuildRow, branch: BranchImage): Promise<boolean> {
+    const { repository, tag } = branch
+    const isNewest = await holding(db, publishLock(repository), () =>
+      moveBranch(db, build, () => tagImage(repository, build.imageDigest!, tag)),
+    )
+    if (!isNewest) log.info({ buildId: build.id, repository, tag }, 'a newer push is published')
+    return isNewest
   }
 
   /** Who asked for an image under a name is not helped by one that is ready without it. */

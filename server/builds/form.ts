@@ -8,6 +8,9 @@ import {
   BUILD_CPUS_MAX,
   BUILD_MEMORY_MB_MAX,
   BUILD_TIMEOUT_SECONDS_MAX,
+  PRIORITY_ADMIN_MAX,
+  PRIORITY_MAX,
+  PRIORITY_MIN,
   REPO_URL_CHARS_MAX,
 } from '../limits.ts'
 import { SUBMIT_EXAMPLE, SUBMIT_JSON_EXAMPLE } from './examples.ts'
@@ -68,6 +71,16 @@ export const SubmitFields = z.strictObject({
   attestations: Attestations.optional().meta({
     description: 'JSON object {"provenance"?: "min" | "max" | "off", "sbom"?: boolean}.',
   }),
+  priority: z
+    .int()
+    .min(PRIORITY_MIN)
+    .max(PRIORITY_ADMIN_MAX)
+    .optional()
+    .meta({
+      description:
+        `Higher goes first: -10 to ${PRIORITY_MAX} among the builds of the tenant, default that of \`app\` or 0; ` +
+        `up to ${PRIORITY_ADMIN_MAX} before the builds of all tenants, with the permission \`build:admin\`.`,
+    }),
   app: AppName.optional().meta({ description: 'Build a commit of this hosted app again.' }),
   ref: z
     .string()
@@ -123,6 +136,7 @@ const READERS: Partial<Record<string, Read>> = {
   timeout_seconds: number({ max: BUILD_TIMEOUT_SECONDS_MAX, unit: '' }),
   memory_mb: number({ max: BUILD_MEMORY_MB_MAX, unit: ' MB' }),
   cpus: number({ max: BUILD_CPUS_MAX, unit: '' }),
+  priority: wholeNumber,
   is_admin_build: truth,
   no_cache: truth,
   build_args: jsonOf(texts, TEXTS),
@@ -145,10 +159,14 @@ function asIs(text: string): string {
   return text
 }
 
+function wholeNumber(text: string, name: string): number {
+  if (!/^[+-]?\d{1,15}$/.test(text)) throw wrong(name, text, 'must be a whole number')
+  return Number(text)
+}
+
 function number({ max, unit }: { max: number; unit: string }): Read {
   return (text, name) => {
-    if (!/^[+-]?\d{1,15}$/.test(text)) throw wrong(name, text, 'must be a whole number')
-    const value = Number(text)
+    const value = wholeNumber(text, name)
     if (value > max) throw invalidRequest(`${name} exceeds maximum of ${max}${unit}`)
     return value > 0 ? value : undefined
   }

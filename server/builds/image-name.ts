@@ -1,6 +1,9 @@
 // `image_name`: where a build's image is published besides builds/<id>; only below the tenant's own apps.
 import { invalidRequest } from '../errors.ts'
 import { isRepoName, isTag } from '../registry/names.ts'
+import { branchTag } from './branch-tag.ts'
+
+const BRANCHES = 'refs/heads/'
 
 export interface ImageName {
   repository: string
@@ -16,11 +19,12 @@ export interface PublishedBuild {
 
 /** Where the image of a build may lie besides builds/<id>, and under which tags as its own. */
 export function publicationsOf({ tenant, app, ref, imageName }: PublishedBuild): ImageName[] {
-  const branch = ref?.replace(/^refs\/heads\//, '') ?? ''
   const named = imageName === undefined ? undefined : readImageName(imageName, tenant)
   return [
     ...(named === undefined ? [] : [named]),
-    ...(app === undefined ? [] : [{ repository: `apps/${tenant}/${app}`, tag: branch }]),
+    ...(app === undefined || !ref?.startsWith(BRANCHES)
+      ? []
+      : [{ repository: `apps/${tenant}/${app}`, tag: branchTag(ref.slice(BRANCHES.length)) }]),
   ]
 }
 

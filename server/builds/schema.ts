@@ -267,8 +267,12 @@ export const Build = z
     id: BuildId,
     status: BuildStatus,
     queue_position: z.int().min(1).optional(),
+    priority: z.int().optional().meta({ description: 'Only when it is not 0.' }),
     image_digest: z.string().optional(),
     image_ref: z.string().optional(),
+    published_as: z.string().optional().meta({
+      description: 'Where its image went as the newest of its branch.',
+    }),
     image_expired_at: z.string().optional().meta({
       description:
         'Its image was removed by retention: it had `image_digest` and has no `image_ref`.',
@@ -278,6 +282,9 @@ export const Build = z
     }),
     error: z.string().optional(),
     failure_class: FailureClass.optional(),
+    superseded_by: BuildId.optional().meta({
+      description: 'The build of a newer push of the same ref, for which this one was cancelled.',
+    }),
     provenance: Provenance.optional(),
     app: z.string().optional(),
     ref: z.string().optional(),

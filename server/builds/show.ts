@@ -12,12 +12,16 @@ export interface Shown {
 export function toPublic(row: BuildRow, registryName: string, shown: Shown = {}): Build {
   const optional = {
     queue_position: shown.position,
+    priority: row.priority === 0 ? undefined : row.priority,
     image_digest: row.status === 'ready' ? row.imageDigest : undefined,
     image_ref: hasImage(row) ? imageRef(row, registryName) : undefined,
+    published_as:
+      hasImage(row) && row.publishedAs ? `${registryName}/${row.publishedAs}` : undefined,
     image_expired_at: row.imageExpiredAt?.toISOString(),
     log_expired_at: row.logExpiredAt?.toISOString(),
     error: row.error,
     failure_class: row.failureClass,
+    superseded_by: row.status === 'cancelled' ? row.supersededBy : undefined,
     provenance: row.provenance,
     app: row.app,
     ref: row.ref,

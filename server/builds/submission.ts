@@ -2,6 +2,7 @@
 import { may, type Principal } from '../auth/principal.ts'
 import { AppError, invalidRequest } from '../errors.ts'
 import { validate } from '../http/validation.ts'
+import { PRIORITY_MAX } from '../limits.ts'
 import type { SubmitFields } from './form.ts'
 import { parseImageName } from './image-name.ts'
 import { requireNative } from './platform.ts'
@@ -17,7 +18,8 @@ export function requestOf(
 ): BuildRequest {
   requireAllowed(fields, principal)
   const policy = { ...defaults.build_policy, ...policyOf(fields) }
-  const { tags, source_hash, app, ref, commit, timeout_seconds, memory_mb, cpus, ...own } = fields
+  const { tags, source_hash, app, ref, commit, priority, ...rest } = fields
+  const { timeout_seconds, memory_mb, cpus, ...own } = rest
   return validate(
     BuildRequest,
     {
@@ -32,6 +34,10 @@ export function requestOf(
 function requireAllowed(fields: SubmitFields, principal: Principal): void {
   if (fields.is_admin_build && !may(principal, 'build:admin')) {
     throw new AppError('forbidden', 'missing required scope: build:admin, for is_admin_build')
+  }
+  if ((fields.priority ?? 0) > PRIORITY_MAX && !may(principal, 'build:admin')) {
+    const why = `for a priority above ${PRIORITY_MAX}`
+    throw new AppError('forbidden', `missing required scope: build:admin, ${why}`)
   }
   if (fields.platform !== undefined) requireNative(fields.platform)
   if (fields.image_name !== undefined) parseImageName(fields.image_name, principal.tenant)

@@ -46,6 +46,7 @@ export interface HostedCommit {
   commit: string
   /** The builder its settings give it. */
   builder: string | undefined
+  priority?: number | undefined
   /** How the app builds. */
   defaults: BuildRequest
   /** Throws AppError `dockerfile_required`, `invalid_source` or `source_too_large`. */
@@ -151,7 +152,8 @@ export function createSubmissions(options: SubmissionsOptions) {
     principal: Principal,
     fields: SubmitFields & WantedCommit,
   ): Promise<Prepared> {
-    const { appId, ref, commit, builder, defaults, archive } = await findCommit(principal, fields)
+    const found = await findCommit(principal, fields)
+    const { appId, ref, commit, builder, priority, defaults, archive } = found
     const { head: _, ...asked } = fields
     const request = requestOf(asked, principal, defaults)
     await store.requireRoom(principal.tenant)
@@ -162,7 +164,7 @@ export function createSubmissions(options: SubmissionsOptions) {
     )
     const { key: sourceKey, sha256: sourceHash, bytes: sourceBytes } = source
     const build = {
-      ...newBuild(principal, fields, request),
+      ...newBuild(principal, { priority, ...fields }, request),
       appId,
       app: fields.app,
       ...(ref === undefined ? {} : { ref }),
@@ -241,6 +243,7 @@ function newBuild(principal: Principal, fields: SubmitFields, request: BuildRequ
     pusher: principal.user,
     request,
     tags: fields.tags ?? {},
+    priority: fields.priority,
   }
 }
 

@@ -66,10 +66,18 @@ export async function transitionIn(db: Queryable, t: Transition): Promise<BuildR
   const [row] = await update
   if (!row) return undefined
   if (t.to !== 'building' && t.to !== 'pushing') await markComplete(db, t.id)
-  await appendEvents(db, t.id, [...(t.events ?? []), { type: 'status', status: t.to }])
   const build = toBuild(row)
+  await appendEvents(db, t.id, [...(t.events ?? []), ...lastLine(build), statusEvent(t.to)])
   tell(db, build)
   return build
+}
+
+const statusEvent = (status: BuildStatus): NewEvent => ({ type: 'status', status })
+
+/** Whoever reads the log of a build that a newer push has cancelled is told where to go on. */
+function lastLine({ status, supersededBy, ref }: BuildRow): NewEvent[] {
+  if (status !== 'cancelled' || supersededBy === undefined) return []
+  return [{ type: 'log', line: `superseded by build ${supersededBy} of a newer push to ${ref}` }]
 }
 
 function tell(db: Queryable, build: BuildRow): void {

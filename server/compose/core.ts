@@ -14,7 +14,7 @@ import { createDb, type Db } from '../db/pool.ts'
 import { createLocalObjects, type Objects } from '../objects/objects.ts'
 import type { Paths } from '../paths.ts'
 import { createQueue, type Queue } from '../queue/queue.ts'
-import { setSlots } from '../queue/slots.ts'
+import { setQueueLimits, setSlots } from '../queue/slots.ts'
 import { startRegistry } from '../registry/child.ts'
 import { createRegistryClient, type RegistryClient } from '../registry/client.ts'
 import { createRepositoryUse, type RepositoryUse } from '../registry/repository-use.ts'
@@ -68,6 +68,10 @@ export async function startCore(boot: Boot): Promise<Core> {
   const applied = await migrate(db, url)
   if (applied.length > 0) log.info({ applied }, 'database migrated')
   await setSlots(db, config.maxConcurrentBuilds)
+  await setQueueLimits(db, {
+    runningPerTenant: config.maxConcurrentBuildsPerTenant,
+    ttlHours: config.queueTtlHours,
+  })
   const listener = createListener({ url, log: log.child({ mod: 'listen' }) })
   await listener.start()
   releasers.add('listener', () => listener.stop())

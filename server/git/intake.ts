@@ -12,12 +12,13 @@ import type { Db } from '../db/pool.ts'
 import { AppError, DOCKERFILE_REQUIRED } from '../errors.ts'
 import type { Objects } from '../objects/objects.ts'
 import type { Queue } from '../queue/queue.ts'
+import { supersede } from '../queue/supersede.ts'
 import type { ArchiveLimits } from '../sources/archive-check.ts'
 import { type Archive, archiveCommit } from './archive.ts'
 import { type CommitFacts, commitFacts } from './commit-facts.ts'
 import type { GitUser } from './git-user.ts'
 import type { RefUpdate } from './pkt-line.ts'
-import { insertPush, latestPush, type MovedRef } from './push-store.ts'
+import { insertPush, latestPush, type MovedRef, type PushRow, putBefore } from './push-store.ts'
 import type { Repositories } from './repositories.ts'
 import { createSerial } from './serial.ts'
 
@@ -55,7 +56,9 @@ export function createIntake(options: IntakeOptions) {
 
   /** Records a ref that moved and is not built. */
   async function record(moved: MovedRef): Promise<void> {
-    await db.transaction((trx) => insertPush(trx, moved))
+    await db.transaction(async (trx) => {
+      await addPush(trx, moved, await lockAndFindLatest(trx, moved))
+    })
   }
 
   /**
@@ -74,7 +77,7 @@ export function createIntake(options: IntakeOptions) {
           const queued = await trx('builds').where({ push_id: latest.id }).first('id')
           if (queued) return queued.id as string
         }
-        return insertBuild(trx, moved, request, archive)
+        return insertBuild(trx, moved, request, archive, latest)
       })
       return { build: (await store.get(build))!, warnings: archive.warnings }
     })
@@ -91,7 +94,7 @@ export function createIntake(options: IntakeOptions) {
       return insertWith(archive, async (trx) => {
         const latest = await lockAndFindLatest(trx, moved)
         if (latest?.id !== latestPushId) return undefined
-        return insertBuild(trx, moved, request, archive)
+        return insertBuild(trx, moved, request, archive, latest)
       })
     })
   }
@@ -140,16 +143,35 @@ export function createIntake(options: IntakeOptions) {
     return latestPush(trx, app.id, update.ref)
   }
 
+  /**
+   * Records a push in the order in which the ref moved. Hooks of two pushes may be heard in the other order: one
+   * that finds the ref where the latest known push has put it came before that.
+   */
+  async function addPush(
+    trx: Knex.Transaction,
+    moved: MovedRef,
+    latest: PushRow | undefined,
+  ): Promise<number> {
+    const { app, update } = moved
+    const pushId = await insertPush(trx, moved)
+    const follows = latest === undefined || latest.newSha === update.oldSha
+    if (follows || latest.newSha === update.newSha) return pushId
+    const tip = await repositories.tip(app.id, update.ref)
+    if (tip === latest.newSha) await putBefore(trx, pushId, latest)
+    return pushId
+  }
+
   async function insertBuild(
     trx: Knex.Transaction,
     moved: MovedRef,
     request: BuildRequest,
     { source }: Archive,
+    latest: PushRow | undefined,
   ): Promise<string> {
     const { app, update, pusher } = moved
-    const pushId = await insertPush(trx, moved)
+    const pushId = await addPush(trx, moved, latest)
     const { id, name, tenant } = app
-    const { builder: wanted } = app.settings
+    const { builder: wanted, priority, supersede: which = 'off' } = app.settings
     const use = { id, name, tenant, builder: wanted }
     const builder = await builders.ofApp(trx, use, { promotes: true })
     const added: NewBuild = {
@@ -163,11 +185,13 @@ export function createIntake(options: IntakeOptions) {
       pusher,
       request,
       builder,
+      priority,
       sourceKey: source.key,
       sourceHash: source.sha256,
       sourceBytes: source.bytes,
     }
     const { build } = await queue.enqueue(added, trx)
+    await supersede(trx, build, which)
     await source.keep()
     return build.id
   }

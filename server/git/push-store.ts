@@ -12,6 +12,8 @@ export interface MovedRef {
 
 export interface PushRow {
   id: number
+  /** The order in which the ref moved. */
+  seq: number
   newSha: string
   source: 'push' | 'reconcile'
 }
@@ -38,7 +40,17 @@ export async function latestPush(
 ): Promise<PushRow | undefined> {
   const row = await db('pushes')
     .where({ app_id: appId, ref })
-    .orderBy('id', 'desc')
-    .first('id', 'new_sha', 'source')
-  return row && { id: row.id, newSha: row.new_sha, source: row.source }
+    .orderBy('seq', 'desc')
+    .first('id', 'seq', 'new_sha', 'source')
+  return row && { id: row.id, seq: row.seq, newSha: row.new_sha, source: row.source }
+}
+
+/** A push that is recorded after the one that followed it: they change places in the order. */
+export async function putBefore(db: Queryable, pushId: number, later: PushRow): Promise<void> {
+  await db.raw(
+    `update pushes
+     set seq = case when id = :pushId then :seq else (select seq from pushes where id = :pushId) end
+     where id in (:pushId, :laterId)`,
+    { pushId, seq: later.seq, laterId: later.id },
+  )
 }

@@ -39,6 +39,7 @@ export function createFindCommit(options: FindCommitOptions) {
       appId: app.id,
       commit,
       builder: app.settings.builder,
+      priority: app.settings.priority,
       ...(ref === undefined ? {} : { ref }),
       defaults: requestOf(app, await commitFacts(git, repoPath, commit), false),
       archive: (dockerfile) =>

@@ -24,7 +24,7 @@ export interface FailedTail {
 
 export function endingLines(build: Build, failed: FailedTail | undefined): string[] {
   if (build.status === 'ready') return readyLines(build)
-  if (build.status === 'cancelled') return [`error: build ${build.id} was cancelled`]
+  if (build.status === 'cancelled') return [cancelledLine(build)]
   if (build.status !== 'failed') return []
   const failureClass = build.failure_class ?? 'infra'
   const reason = sanitizeLine(build.error ?? 'for an unknown reason')
@@ -34,6 +34,11 @@ export function endingLines(build: Build, failed: FailedTail | undefined): strin
     `hint: ${HINTS[failureClass]}`,
     `hint: ${TRY_AGAIN}`,
   ]
+}
+
+function cancelledLine({ id, superseded_by: newer }: Build): string {
+  if (newer === undefined) return `error: build ${id} was cancelled`
+  return `warning: build ${id} was superseded by build ${newer} of a newer push`
 }
 
 function tailLines(failed: FailedTail | undefined): string[] {
@@ -54,6 +59,7 @@ function readyLines(build: Build): string[] {
   return [
     `success: build ${id} ready in ${duration(total)}${times}`,
     `${DETAIL}image   ${build.image_ref}`,
+    ...(build.published_as === undefined ? [] : [`${DETAIL}image   ${build.published_as}`]),
     `${DETAIL}digest  ${build.image_digest}`,
     `${DETAIL}tag     builds/${id} -> ${build.commit?.slice(0, SHA_CHARS_SHOWN)}`,
   ]

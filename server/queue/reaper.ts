@@ -1,10 +1,12 @@
-// Takes back builds whose worker is gone: requeued while attempts are left, else failed with class `lost`.
+// Takes back builds whose worker is gone: requeued while attempts are left, else failed with class `lost`. Those
+// that wait too long fail as well.
 import { RELEASED } from '../builders/busy.ts'
 import { endColumns, transitionIn } from '../builds/transitions.ts'
 import type { Db } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
 import { BUILD_ATTEMPTS_MAX } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
+import { expireQueued } from './expire.ts'
 
 export interface ReapOptions {
   db: Db
@@ -31,6 +33,7 @@ export async function reap({ db, log, worker }: ReapOptions): Promise<string[]> 
     if (await takeBack(db, build, worker)) taken.push(build.id)
   }
   if (taken.length > 0) log.warn({ builds: taken }, 'took back builds of a lost worker')
+  await expireQueued({ db, log })
   return taken
 }
 

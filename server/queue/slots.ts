@@ -1,9 +1,10 @@
-// Limits are rows: one `slots` row per build that may run at once, for the whole installation, and the limit of
-// each tenant, which the claim reads beside the tenant's count.
+// Limits are rows: one `slots` row per build that may run at once, for the whole installation, and one row with what
+// holds for every tenant and build. So all workers go by the same ones, and need no settings of their own.
 
 import { RELEASED } from '../builders/busy.ts'
 import type { Db, Queryable } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
+import { QUEUE_TTL_HOURS_DEFAULT } from '../limits.ts'
 
 /** Makes the number of slots match the setting; a slot in use is taken away once it is free. */
 export async function setSlots(db: Db, count: number): Promise<void> {
@@ -16,9 +17,21 @@ export async function setSlots(db: Db, count: number): Promise<void> {
   await db.raw('delete from slots where n > ? and build_id is null', [count])
 }
 
-/** How many builds of one tenant may run at once; undefined: as many as there are slots. */
-export async function setTenantLimit(db: Db, limit: number | undefined): Promise<void> {
-  await db('queue_limits').update({ running_per_tenant: limit ?? null })
+export interface QueueLimits {
+  /** How many builds of one tenant may run at once; undefined: as many as there are slots. */
+  runningPerTenant?: number | undefined
+  /** How long a build may wait. */
+  ttlHours?: number
+}
+
+export async function setQueueLimits(
+  db: Db,
+  { runningPerTenant, ttlHours = QUEUE_TTL_HOURS_DEFAULT }: QueueLimits,
+): Promise<void> {
+  await db('queue_limits').update({
+    running_per_tenant: runningPerTenant ?? null,
+    ttl_hours: ttlHours,
+  })
 }
 
 /**

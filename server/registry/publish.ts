@@ -32,17 +32,18 @@ export interface Publication {
   from: string
   digest: string
   to: string
-  tag: string
+  /** Without one it is there under its digest alone. */
+  tag?: string
 }
 
 export async function publishImage(
   upstream: RegistryUpstream,
   { from, digest, to, tag }: Publication,
 ): Promise<void> {
-  if (!isRepoName(from) || !isRepoName(to) || !isDigest(digest) || !isTag(tag)) {
-    throw invalidRequest(`not an image to publish: ${from}@${digest} as ${to}:${tag}`)
+  if (!isRepoName(from) || !isRepoName(to) || !isDigest(digest) || !isTag(tag ?? 'none')) {
+    throw invalidRequest(`not an image to publish: ${from}@${digest} as ${to}:${tag ?? ''}`)
   }
-  await copyManifest({ upstream, from, to, depth: 0 }, digest, tag)
+  await copyManifest({ upstream, from, to, depth: 0 }, digest, tag ?? digest)
 }
 
 interface Copy {

@@ -18,7 +18,7 @@ export function observeQueue(meter: Meter, db: Db): void {
     meter.createObservableGauge(name, { description, ...(unit ? { unit } : {}) })
   const queueLength = gauge('hypeman_build_queue_length', 'Builds that wait for a slot')
   const oldest = gauge('hypeman_build_queue_oldest_seconds', 'How long the oldest waits', 's')
-  const active = gauge('hypeman_builds_active', 'Builds that build or push')
+  const active = gauge('hypeman_builds_active', 'Builds that hold a slot')
   const slots = gauge('hypeman_build_slots', 'How many builds may run at once, by state')
   const read = cached(() => readCounts(db))
   meter.addBatchObservableCallback(
@@ -54,7 +54,7 @@ async function readCounts(db: Db): Promise<Counts> {
     db,
     `select
        (select count(*) from builds where status = 'queued') as queued,
-       (select count(*) from builds where status in ('building', 'pushing')) as active,
+       (select count(build_id) from slots) as active,
        (select coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::float8
           from builds where status = 'queued') as oldest_seconds,
        (select count(build_id) from slots) as slots_used,

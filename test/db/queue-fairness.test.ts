@@ -7,7 +7,7 @@ import { PRIORITY_ADMIN_MAX } from '../../server/limits.ts'
 import { claimNext } from '../../server/queue/claim.ts'
 import { createLease } from '../../server/queue/lease.ts'
 import { queuePositions } from '../../server/queue/position.ts'
-import { setSlots, setTenantLimit } from '../../server/queue/slots.ts'
+import { setQueueLimits, setSlots } from '../../server/queue/slots.ts'
 import { givenBuild } from '../helpers/builds.ts'
 import { givenDatabase } from '../helpers/database.ts'
 
@@ -122,16 +122,16 @@ test('positions are the order in which builds are claimed as long as nothing els
 
 test('a tenant runs no more builds at once than its limit, and the others go on', async (t) => {
   const { db, add } = await givenQueue(t, 10)
-  await setTenantLimit(db, 2)
+  await setQueueLimits(db, { runningPerTenant: 2 })
   await add('acme', 5)
   await add('other', 1)
   const claims = await Promise.all(Array.from({ length: 16 }, (_, i) => claimNext(db, `w${i}`)))
   const tenants = claims.flatMap((build) => (build ? [build.tenant] : [])).sort()
   assert.deepEqual(tenants, ['acme', 'acme', 'other'])
-  await setTenantLimit(db, 3)
+  await setQueueLimits(db, { runningPerTenant: 3 })
   assert.equal((await claimed(db)).build.tenant, 'acme')
   assert.equal(await claimNext(db, 'w'), undefined)
-  await setTenantLimit(db, undefined)
+  await setQueueLimits(db, { runningPerTenant: undefined })
   await tenantsServed(db, 2)
 })
 

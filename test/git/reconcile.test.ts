@@ -113,6 +113,32 @@ test('a hook that records the same move first, or a later one, keeps the reconci
   assert.equal((await server.builds()).length, 2)
 })
 
+test('two pushes whose hooks are heard in the other order keep the order in which they moved the branch', async (t) => {
+  const { server, repo } = await givenPushedApp(t)
+  const app = await server.app('web')
+  const first = await repo.git('rev-parse', 'HEAD')
+  const older = await moveUnseen(server, 'web')
+  const middle = await moveUnseen(server, 'web')
+  const newer = await moveUnseen(server, 'web')
+  const heard = (oldSha: string, newSha: string) =>
+    server.intake.build({
+      app,
+      update: { oldSha, newSha, ref: 'refs/heads/main' },
+      pusher: 'ada',
+      source: 'push',
+      noCache: false,
+    })
+  await heard(middle, newer)
+  await heard(first, older)
+  await heard(older, middle)
+  const pushes = await server.db('pushes').orderBy('seq')
+  assert.deepEqual(
+    pushes.map(({ new_sha }) => new_sha),
+    [first, older, middle, newer],
+  )
+  assert.equal(await server.reconciler.reconcile(), 0, 'the tip is the latest push')
+})
+
 test('one broken repository does not keep the others back', async (t) => {
   const { server } = await givenPushedApp(t, 'a-broken')
   const second = await server.givenClient(t, 'b-good')

@@ -1,0 +1,49 @@
+// The image of a branch, `apps/<tenant>/<app>:<branch>`, is that of its newest push that is ready. Which push that is
+// stands in a row before the tag moves, so a build that ends late moves nothing back, also after a crash in between.
+import type { Db } from '../db/pool.ts'
+import { branchTag } from './branch-tag.ts'
+import type { BuildRow } from './store.ts'
+
+const BRANCHES = 'refs/heads/'
+
+export interface BranchImage {
+  repository: string
+  tag: string
+}
+
+/** Where the image of a build goes; undefined unless a push of a branch has made it. */
+export function branchImageOf(build: BuildRow): BranchImage | undefined {
+  const { appId, app, tenant, pushId, ref } = build
+  if (appId === undefined || pushId === undefined || !ref?.startsWith(BRANCHES)) return undefined
+  return { repository: `apps/${tenant}/${app}`, tag: branchTag(ref.slice(BRANCHES.length)) }
+}
+
+/** Moves the tag unless a newer push has done so; returns whether it is this build's. May be repeated. */
+export async function moveBranch(
+  db: Db,
+  build: BuildRow,
+  move: () => Promise<void>,
+): Promise<boolean> {
+  await db.raw(
+    `insert into branch_images as known (app_id, ref, push_seq, build_id, digest)
+     select app_id, ref, seq, :id, :digest from pushes where id = :pushId
+     on conflict (app_id, ref) do update
+     set push_seq = excluded.push_seq, build_id = excluded.build_id, digest = excluded.digest,
+         published_at = null
+     where known.push_seq < excluded.push_seq`,
+    { id: build.id, digest: build.imageDigest!, pushId: build.pushId! },
+  )
+  // The lock keeps an older move that is under way from ending after a newer one.
+  return db.transaction(async (trx) => {
+    const mine = { app_id: build.appId, ref: build.ref, build_id: build.id }
+    const row = await trx('branch_images').where(mine).forUpdate().first('published_at')
+    if (!row) return false
+    if (row.published_at === null) {
+      await move()
+      await trx('branch_images')
+        .where(mine)
+        .update({ published_at: trx.raw('clock_timestamp()') })
+    }
+    return true
+  })
+}
