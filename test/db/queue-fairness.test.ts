@@ -2,6 +2,7 @@
 // say what the claim will do.
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Db } from '../../server/db/pool.ts'
 import { PRIORITY_ADMIN_MAX } from '../../server/limits.ts'
 import { claimNext } from '../../server/queue/claim.ts'
@@ -160,4 +161,34 @@ test('a claim writes the events of the build with it, and the attempt of a secon
       [5, 'status', 'building'],
     ],
   )
+})
+
+test('a claim that is not committed yet counts already, for the limit of its tenant and for the slots', async (t) => {
+  const { db, add } = await givenQueue(t, 2)
+  await setQueueLimits(db, { runningPerTenant: 1 })
+  await add('acme', 2)
+  await add('other', 2)
+  await db.transaction(async (trx) => {
+    assert.equal((await claimNext(trx, 'w1'))?.tenant, 'acme')
+    assert.equal((await claimNext(db, 'w2'))?.tenant, 'other')
+    assert.equal(await claimNext(db, 'w3'), undefined)
+  })
+  assert.equal(await claimNext(db, 'w3'), undefined)
+  const running = await db('builds').where({ status: 'building' }).orderBy('tenant')
+  assert.deepEqual(
+    running.map(({ tenant }) => tenant),
+    ['acme', 'other'],
+  )
+})
+
+test('a worker that meets others at every tenant claims once they are done, not a second later', async (t) => {
+  const { db, add } = await givenQueue(t, 2)
+  const [, second] = await add('acme', 2)
+  const { waiting } = await db.transaction(async (trx) => {
+    await claimNext(trx, 'w1')
+    const asking = claimNext(db, 'w2')
+    await sleep(15)
+    return { waiting: asking }
+  })
+  assert.equal((await waiting)?.id, second)
 })
