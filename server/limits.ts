@@ -16,9 +16,8 @@ export const PRIORITY_MAX = 10
 export const PRIORITY_ADMIN_MAX = 20
 /** How long a build waits for the worker that has its builder's disk before another one may take it. */
 export const BUILDER_AFFINITY_MS = 5_000
-/** Claims that meet another one at the same rows try again, each time a little later. */
-export const CLAIM_TRIES_MAX = 12
-export const CLAIM_RETRY_DELAY_MS = 2
+/** A claim that meets others at the same rows. */
+export const CLAIM_TRIES_MAX = 5
 export const QUEUE_TTL_HOURS_DEFAULT = 24
 export const QUEUE_TTL_HOURS_MAX = 30 * 24
 /** Expired at once, so that no round of the reaper takes long. */

@@ -3,12 +3,11 @@
 // tenant's limit, or take one build twice (DESIGN §4.1). It is a transaction of its own: a worker whose network dies
 // leaves no lock behind. A build whose builder has another one is passed over and keeps its place.
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { BUSY } from '../builders/busy.ts'
 import { type BuildRow, toBuild } from '../builds/store.ts'
 import type { Db } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
-import { BUILDER_AFFINITY_MS, CLAIM_RETRY_DELAY_MS, CLAIM_TRIES_MAX, LEASE_MS } from '../limits.ts'
+import { BUILDER_AFFINITY_MS, CLAIM_TRIES_MAX, LEASE_MS } from '../limits.ts'
 import { AMONG_TENANTS, IS_URGENT, WITHIN_TENANT } from './order.ts'
 
 /** A claimed build; its lease token never leaves the worker. */
@@ -19,20 +18,21 @@ export async function claimNext(
   worker: string,
   { affinityMs = BUILDER_AFFINITY_MS }: { affinityMs?: number } = {},
 ): Promise<ClaimedBuild | undefined> {
-  for (let tries = 1; ; tries += 1) {
-    const claimed = await tryClaim(db, { worker, affinityMs })
-    if (claimed !== 'again' || tries === CLAIM_TRIES_MAX) {
-      return claimed === 'again' ? undefined : claimed
-    }
-    await sleep(Math.random() * tries * CLAIM_RETRY_DELAY_MS)
+  // Those who claim at once spread over the tenants; only who finds all of them taken waits for one, and those it
+  // waits for are about to commit.
+  for (let tries = 0; tries < CLAIM_TRIES_MAX; tries += 1) {
+    const claimed = await tryClaim(db, tries === 0 ? SPREADING : WAITING, { worker, affinityMs })
+    if (claimed !== 'again') return claimed
   }
+  return undefined
 }
 
 async function tryClaim(
   db: Db,
+  statement: string,
   { worker, affinityMs }: { worker: string; affinityMs: number },
 ): Promise<ClaimedBuild | 'again' | undefined> {
-  const [row] = await rows<Record<string, unknown>>(db, CLAIM, {
+  const [row] = await rows<Record<string, unknown>>(db, statement, {
     leaseMs: LEASE_MS,
     affinityMs,
     worker,
@@ -61,19 +61,15 @@ const MAY_RUN = `t.queued > 0
 
 const BY_TURN = `
   from queue_tenants t
-  cross join lateral (
-    select b.id, b.builder_key from builds b
-    where b.tenant = t.tenant and ${CLAIMABLE}
-    order by ${WITHIN_TENANT}
-    limit 1
-  ) head
-  where ${MAY_RUN}`
+  where ${MAY_RUN} and exists (
+    select 1 from builds b where b.tenant = t.tenant and ${CLAIMABLE}
+  )`
 
 const URGENT = `
   from builds b join queue_tenants t on t.tenant = b.tenant
   where b.${IS_URGENT} and ${CLAIMABLE} and ${MAY_RUN}`
 
-const CLAIM = `
+const claimWith = (lock: string) => `
   with slot as (
     select n from slots
     where build_id is null
@@ -84,20 +80,23 @@ const CLAIM = `
     select key from builders
     where (lease_token is not null or status <> 'ready') and (status <> 'ready' or ${BUSY})
   ), urgent as (
-    select b.id, b.builder_key ${URGENT} and exists (select 1 from slot)
+    select t.tenant ${URGENT} and exists (select 1 from slot)
     order by b.priority desc, b.created_at, b.id
     limit 1
-    for update of t skip locked
+    for update of t ${lock}
   ), by_turn as (
-    select head.id, head.builder_key ${BY_TURN}
+    select t.tenant ${BY_TURN}
       and exists (select 1 from slot) and not exists (select 1 from urgent)
     order by ${AMONG_TENANTS}
     limit 1
-    for update of t skip locked
+    for update of t ${lock}
   ), next as (
-    select builds.id, builds.builder_key from builds
-    where id in (select id from urgent union all select id from by_turn) and status = 'queued'
-    for update skip locked
+    select b.id, b.builder_key from builds b
+    where b.tenant = (select tenant from urgent union all select tenant from by_turn)
+      and ${CLAIMABLE}
+    order by ${WITHIN_TENANT}
+    limit 1
+    for update of b skip locked
   ), held as (
     update builders
     set active_build_id = next.id,
@@ -145,3 +144,6 @@ const CLAIM = `
     exists (select 1 from slots where build_id is null)
     and (exists (select 1 ${URGENT}) or exists (select 1 ${BY_TURN}))
   where not exists (select 1 from claimed)`
+
+const SPREADING = claimWith('skip locked')
+const WAITING = claimWith('')

@@ -168,12 +168,15 @@ test('a claim that is not committed yet counts already, for the limit of its ten
   await setQueueLimits(db, { runningPerTenant: 1 })
   await add('acme', 2)
   await add('other', 2)
-  await db.transaction(async (trx) => {
+  await setSlots(db, 4)
+  const { late } = await db.transaction(async (trx) => {
     assert.equal((await claimNext(trx, 'w1'))?.tenant, 'acme')
     assert.equal((await claimNext(db, 'w2'))?.tenant, 'other')
-    assert.equal(await claimNext(db, 'w3'), undefined)
+    const asking = Promise.all([claimNext(db, 'w3'), claimNext(db, 'w4')])
+    await sleep(50)
+    return { late: asking }
   })
-  assert.equal(await claimNext(db, 'w3'), undefined)
+  assert.deepEqual(await late, [undefined, undefined])
   const running = await db('builds').where({ status: 'building' }).orderBy('tenant')
   assert.deepEqual(
     running.map(({ tenant }) => tenant),
