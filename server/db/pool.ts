@@ -21,12 +21,17 @@ export function createDb(url: string, { poolMax = 20 }: { poolMax?: number } = {
   })
 }
 
-/** Rows of a raw statement; bindings are `?` or `:name`. */
+/**
+ * Rows of a raw statement; bindings are `?` or `:name`. One with a name is planned once for each connection: for
+ * those whose planning takes longer than they do.
+ */
 export async function rows<Row>(
   db: Queryable,
   sql: string,
   bindings: readonly unknown[] | Record<string, unknown> = [],
+  name?: string,
 ): Promise<Row[]> {
-  const result = await db.raw(sql, bindings as Knex.RawBinding[])
+  const statement = db.raw(sql, bindings as Knex.RawBinding[])
+  const result = await (name === undefined ? statement : statement.options({ name }))
   return result.rows as Row[]
 }

@@ -29,15 +29,11 @@ export async function claimNext(
 
 async function tryClaim(
   db: Db,
-  statement: string,
+  { name, sql }: { name: string; sql: string },
   { worker, affinityMs }: { worker: string; affinityMs: number },
 ): Promise<ClaimedBuild | 'again' | undefined> {
-  const [row] = await rows<Record<string, unknown>>(db, statement, {
-    leaseMs: LEASE_MS,
-    affinityMs,
-    worker,
-    token: randomUUID(),
-  })
+  const bindings = { leaseMs: LEASE_MS, affinityMs, worker, token: randomUUID() }
+  const [row] = await rows<Record<string, unknown>>(db, sql, bindings, name)
   if (!row?.id) return row?.is_contended ? 'again' : undefined
   const build = toBuild(row)
   return { ...build, leaseToken: build.leaseToken! }
@@ -145,5 +141,5 @@ const claimWith = (lock: string) => `
     and (exists (select 1 ${URGENT}) or exists (select 1 ${BY_TURN}))
   where not exists (select 1 from claimed)`
 
-const SPREADING = claimWith('skip locked')
-const WAITING = claimWith('')
+const SPREADING = { name: 'claim_spreading', sql: claimWith('skip locked') }
+const WAITING = { name: 'claim_waiting', sql: claimWith('') }

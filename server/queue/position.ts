@@ -10,7 +10,12 @@ export async function queuePositions(
   ids: readonly string[],
 ): Promise<Map<string, number>> {
   if (ids.length === 0) return new Map()
-  const found = await rows<{ id: string; position: number }>(db, POSITIONS, { ids })
+  const found = await rows<{ id: string; position: number }>(
+    db,
+    POSITIONS,
+    { ids },
+    'queue_positions',
+  )
   return new Map(found.map(({ id, position }) => [id, position]))
 }
 
