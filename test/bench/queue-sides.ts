@@ -35,9 +35,11 @@ export async function ours(url: string): Promise<Side> {
   await migrate(db, url)
   await setSlots(db, CONNECTIONS)
   const name = 'hypeman'
+  let last = ''
   return {
     name,
     async fill(count) {
+      last = `b${count - 1}`
       await db.raw('truncate builds, queue_tenants cascade')
       await setSlots(db, CONNECTIONS)
       // So many at once would update the row of a tenant as often in one transaction.
@@ -61,13 +63,7 @@ export async function ours(url: string): Promise<Side> {
       const lease = createLease({ db, buildId: build.id, token: build.leaseToken })
       return () => lease.fail({ failureClass: 'build', error: 'bench' })
     },
-    async position() {
-      const last = await db('builds')
-        .where({ status: 'queued' })
-        .orderBy('created_at', 'desc')
-        .first('id')
-      return (await queuePositions(db, [last.id])).get(last.id) ?? 0
-    },
+    position: async () => (await queuePositions(db, [last])).get(last) ?? 0,
     stop: () => db.destroy(),
   }
 }
@@ -121,8 +117,10 @@ export async function graphileWorker(url: string): Promise<Side> {
     name,
     async fill(count) {
       await db.raw('truncate graphile_worker._private_jobs')
+      await db.raw(`select graphile_worker.add_job('bench', '{}')`)
       await db.raw(
-        `select count(graphile_worker.add_job('bench', '{}')) from generate_series(1, ?)`,
+        `insert into graphile_worker._private_jobs (task_id, payload)
+         select task_id, payload from graphile_worker._private_jobs, generate_series(2, ?)`,
         [count],
       )
       await db.raw('vacuum analyze')
