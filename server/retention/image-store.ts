@@ -39,7 +39,12 @@ export function createImageStore({ db }: { db: Db }) {
     const found = await rows<ImageRow>(
       db,
       `select id, tenant, ref, request->>'image_name' as image_name, created_at, completed_at,
-         (select pulled_at from repository_use where repo = 'builds/' || builds.id) as pulled_at
+         (select pulled_at from repository_use where repo = 'builds/' || builds.id) as pulled_at,
+         exists (
+           select from branch_images
+           where branch_images.app_id = builds.app_id and branch_images.ref = builds.ref
+             and build_id = builds.id
+         ) as is_branch_image
        from builds
        where ${which} and ${condition}`,
       { ...bindings },
@@ -172,6 +177,7 @@ interface ImageRow {
   created_at: Date
   completed_at: Date
   pulled_at: Date | null
+  is_branch_image: boolean
 }
 
 interface PublishedRow {
@@ -202,6 +208,7 @@ function toImage(row: ImageRow): TenantImage {
     id: row.id,
     tenant: row.tenant,
     line: row.ref ?? row.image_name?.split(':')[0],
+    isBranchImage: row.is_branch_image,
     createdAt: row.created_at,
     completedAt: row.completed_at,
     pulledAt: row.pulled_at ?? undefined,

@@ -10,6 +10,8 @@ export interface ImageFacts {
   id: string
   /** What the image is the latest of: a branch, a published name; undefined: of nothing. */
   line: string | undefined
+  /** The registry's tag of its branch is on it. */
+  isBranchImage: boolean
   createdAt: Date
   completedAt: Date
   /** When it was pulled last, as far as known. */
@@ -45,7 +47,8 @@ export function expiredImages({ images, policy, endedLines, now }: ImageGroup): 
   const expired: ExpiredImage[] = []
   for (const [rank, image] of newestFirst.entries()) {
     const { id, line, pulledAt } = image
-    const isLatest = line !== undefined && !endedLines.has(line) && !lines.has(line)
+    const isLive = line !== undefined && !endedLines.has(line)
+    const isLatest = isLive && (image.isBranchImage || !lines.has(line))
     if (line !== undefined) lines.add(line)
     const reason = reasonToGo(image, rank, { policy, now })
     if (reason === undefined || isLatest || isRecent(pulledAt, now)) continue

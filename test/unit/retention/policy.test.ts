@@ -11,12 +11,19 @@ import {
 const NOW = new Date('2026-05-04T12:00:00Z')
 const daysAgo = (days: number) => new Date(NOW.getTime() - days * 24 * 3_600_000)
 
-/** `b3 main 12`: build b3 of the line main, ready 12 days ago, `!` pulled an hour ago. */
+/** `b3 main 12`: build b3 of the line main, ready 12 days ago; `!` pulled an hour ago, `*` its branch's image. */
 function image(text: string): ImageFacts {
-  const [id = '', line = '-', days = '0', pulled] = text.split(' ')
+  const [id = '', line = '-', days = '0', mark] = text.split(' ')
   const at = daysAgo(Number(days))
-  const pulledAt = pulled === '!' ? new Date(NOW.getTime() - 3_600_000) : undefined
-  return { id, line: line === '-' ? undefined : line, createdAt: at, completedAt: at, pulledAt }
+  const pulledAt = mark === '!' ? new Date(NOW.getTime() - 3_600_000) : undefined
+  return {
+    id,
+    line: line === '-' ? undefined : line,
+    isBranchImage: mark === '*',
+    createdAt: at,
+    completedAt: at,
+    pulledAt,
+  }
 }
 
 const group = (texts: string[], more: Partial<ImageGroup> = {}): ImageGroup => ({
@@ -49,8 +56,14 @@ const CASES: { says: string; images: string[]; more: Partial<ImageGroup>; go: st
     go: ['c', 'b'],
   },
   {
+    says: "the image that its branch's tag is on stays, also when others of the branch are younger",
+    images: ['a main 1', 'b main 2', 'c main 3 *'],
+    more: { policy: { keepImages: 1, maxAgeDays: 1 } },
+    go: ['b'],
+  },
+  {
     says: 'a branch that was deleted keeps nothing',
-    images: ['a main 1', 'b topic 2'],
+    images: ['a main 1', 'b topic 2 *'],
     more: { policy: { keepImages: 1, maxAgeDays: undefined }, endedLines: new Set(['topic']) },
     go: ['b'],
   },
@@ -108,6 +121,7 @@ const facts = fc
     all.map(({ id, line, days, took, pulled }) => ({
       id,
       line,
+      isBranchImage: false,
       createdAt: daysAgo(days + took),
       completedAt: daysAgo(days),
       pulledAt: pulled === undefined ? undefined : daysAgo(pulled),
