@@ -3,32 +3,38 @@
 'use strict'
 const { connect } = require('node:net')
 const { readFileSync } = require('node:fs')
-const { env, pid, ppid, cwd, stdout, exit } = process
+const { env, pid, ppid, cwd, stdout, stderr, exit } = process
 
 const hook = process.argv[2]
-const isAdmission = hook === 'pre-receive'
+const isGate = hook === 'proc-receive'
+const gate = isGate ? require('./proc-receive.cjs') : undefined
+/** git speaks its protocol with a gate on stdout. */
+const out = isGate ? stderr : stdout
 
 /** Written at once: git passes lines on as they come. */
-const print = (line) => stdout.write(`${line}\n`)
+const print = (line) => out.write(`${line}\n`)
 
-const refs = readFileSync(0, 'utf8')
-  .split('\n')
-  .filter((line) => line !== '')
-  .map((line) => {
-    const [oldSha, newSha, ...ref] = line.split(' ')
-    return { oldSha, newSha, ref: ref.join(' ') }
-  })
-const options = []
-for (let i = 0; i < Number(env.GIT_PUSH_OPTION_COUNT || 0); i += 1) {
-  options.push(env[`GIT_PUSH_OPTION_${i}`] || '')
+const refs = isGate ? gate.readCommands() : readLines()
+
+function readLines() {
+  return readFileSync(0, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => {
+      const [oldSha, newSha, ...ref] = line.split(' ')
+      return { oldSha, newSha, ref: ref.join(' ') }
+    })
 }
+
+/** What git hears of a gate that has no verdict. */
+const rejectAll = (reason) => gate.writeReport(refs.map(({ ref }) => ({ ref, reason })))
 
 let ended = false
 let rest = ''
 const socket = connect(env.HYPEMAN_HOOK_SOCKET)
 socket.setEncoding('utf8')
 socket.on('connect', () => {
-  socket.write(`${JSON.stringify({ hook, pid, ppid, repo: cwd(), refs, options })}\n`)
+  socket.write(`${JSON.stringify({ hook, pid, ppid, repo: cwd(), refs })}\n`)
 })
 socket.on('data', (text) => {
   const lines = (rest + text).split('\n')
@@ -36,24 +42,30 @@ socket.on('data', (text) => {
   for (const line of lines) {
     const message = JSON.parse(line)
     if (typeof message.line === 'string') print(message.line)
-    if (typeof message.exit === 'number') {
-      ended = true
-      socket.end()
-      process.exitCode = message.exit
-    }
+    if (typeof message.exit === 'number') end(message)
   }
 })
 socket.on('error', () => {}) // 'close' follows
 socket.on('close', () => {
   if (ended) return
-  if (isAdmission) {
-    print('error: the build server went away, so the push was not accepted')
-    print('hint: push again when it is back')
-    exit(1)
+  if (hook === 'post-receive') {
+    print('error: the build server went away; the push itself is stored')
+    print('hint: the build goes on, or starts, when the server is back')
+    exit(0)
   }
-  print('error: the build server went away; the push itself is stored')
-  print('hint: the build goes on, or starts, when the server is back')
-  exit(0)
+  print('error: the build server went away, so the push was not accepted')
+  print('hint: push again when it is back')
+  if (isGate) rejectAll('the build server went away')
+  exit(1)
 })
 // git reads no more: not a reason to fail.
-stdout.on('error', () => exit(0))
+out.on('error', () => exit(0))
+
+function end({ exit: code, results }) {
+  ended = true
+  socket.end()
+  process.exitCode = code
+  if (!isGate) return
+  if (results) gate.writeReport(results)
+  else rejectAll('the build server failed')
+}

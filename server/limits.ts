@@ -108,11 +108,17 @@ export const PACK_BYTES_MAX = 1 * GiB
 export const PUSH_REFS_MAX = 256
 export const PUSH_COMMANDS_BYTES_MAX = 64 * KiB
 export const PUSH_CAPABILITIES_BYTES_MAX = 4 * KiB
+export const PUSH_OPTIONS_MAX = 128
+export const PUSH_OPTIONS_BYTES_MAX = 256 * KiB
 export const REF_NAME_BYTES_MAX = 512
 /** A client that sends nothing for so long, while the server waits for it, is cut off. */
 export const GIT_IDLE_MAX_MS = 300_000
 export const DISK_FREE_BYTES_MIN = 1 * GiB
 export const HOOK_MESSAGE_BYTES_MAX = 2 * MiB
+/** Of the reason in `! [remote rejected] main -> main (<reason>)`. */
+export const REJECTION_CHARS_MAX = 160
+/** How often a gated push looks whether its build is done; a notification is faster. */
+export const GATE_POLL_MS = 1_000
 export const HOOK_MESSAGE_DEADLINE_MS = 10_000
 /** How long hooks may take to say goodbye when the server stops. */
 export const HOOK_STOP_GRACE_MS = 1_000

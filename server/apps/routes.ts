@@ -111,7 +111,7 @@ function toWireApp(app: App, publicUrl: string): WireApp {
     name: app.name,
     tenant: app.tenant,
     git_url: `${publicUrl}/${app.tenant}/${app.name}.git`,
-    ...toWire(settings),
+    ...toWire(app.settings),
     deploy_branches: [...settings.deployBranches],
     created_at: app.createdAt.toISOString(),
     updated_at: app.updatedAt.toISOString(),

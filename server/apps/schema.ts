@@ -26,6 +26,10 @@ import { APP_EXAMPLE, CREATE_APP_EXAMPLE, UPDATE_APP_EXAMPLE } from './examples.
 
 export const DEPLOY_BRANCHES_DEFAULT: readonly string[] = ['main', 'master']
 
+/** What becomes of a push to a branch that is no deploy branch. */
+export const BranchPolicy = z.enum(['warn', 'reject', 'build'])
+export type BranchPolicy = z.infer<typeof BranchPolicy>
+
 export const AppName = z
   .string()
   .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, {
@@ -58,6 +62,12 @@ const settings = {
       description: 'Branches whose pushes are built; default main and master.',
       uniqueItems: true,
     }),
+  branch_policy: BranchPolicy.meta({
+    description: 'What becomes of pushes to other branches: stored with a warning, refused, built.',
+  }),
+  gate: z.boolean().meta({
+    description: 'Build before the branch moves: a push whose build fails is rejected.',
+  }),
   dockerfile_path: SourcePath.meta({ description: 'Default Dockerfile.' }),
   target: BuildRequest.shape.target
     .unwrap()
@@ -94,6 +104,8 @@ export const CreateApp = z
 export const UpdateApp = z
   .strictObject({
     deploy_branches: settings.deploy_branches.nullable(),
+    branch_policy: settings.branch_policy.nullable(),
+    gate: settings.gate.nullable(),
     dockerfile_path: settings.dockerfile_path.nullable(),
     target: settings.target.nullable(),
     build_args: settings.build_args.nullable(),
@@ -131,6 +143,8 @@ export type WireApp = z.infer<typeof WireApp>
 
 export interface AppSettings {
   deployBranches?: readonly string[] | undefined
+  branchPolicy?: BranchPolicy | undefined
+  gate?: boolean | undefined
   dockerfilePath?: string | undefined
   target?: string | undefined
   buildArgs?: Readonly<Record<string, string>> | undefined
@@ -153,16 +167,25 @@ export interface App {
   updatedAt: Date
 }
 
-export type EffectiveSettings = AppSettings & { deployBranches: readonly string[] }
+export type EffectiveSettings = AppSettings & {
+  deployBranches: readonly string[]
+  branchPolicy: BranchPolicy
+}
 
 /** With the defaults that do not depend on the server's configuration. */
 export function effectiveSettings(app: AppSettings): EffectiveSettings {
-  return { ...app, deployBranches: app.deployBranches ?? DEPLOY_BRANCHES_DEFAULT }
+  return {
+    ...app,
+    deployBranches: app.deployBranches ?? DEPLOY_BRANCHES_DEFAULT,
+    branchPolicy: app.branchPolicy ?? 'warn',
+  }
 }
 
 export function fromWire(wire: WireSettings): AppSettings {
   return present({
     deployBranches: wire.deploy_branches,
+    branchPolicy: wire.branch_policy,
+    gate: wire.gate,
     dockerfilePath: wire.dockerfile_path,
     target: wire.target,
     buildArgs: wire.build_args,
@@ -180,6 +203,8 @@ export function fromWire(wire: WireSettings): AppSettings {
 export function toWire(app: AppSettings): WireSettings {
   return present({
     deploy_branches: app.deployBranches && [...app.deployBranches],
+    branch_policy: app.branchPolicy,
+    gate: app.gate,
     dockerfile_path: app.dockerfilePath,
     target: app.target,
     build_args: app.buildArgs && { ...app.buildArgs },

@@ -139,6 +139,8 @@ export function createFinish(options: FinishOptions) {
     const found = await db('builds')
       .where({ status: 'pushing' })
       .whereNotNull('result_at')
+      // A gated build waits for its branch: ready means that the branch has the commit.
+      .whereRaw(`gate is distinct from 'closed'`)
       .orderBy('result_at')
     const ids = new Set(found.map(({ id }) => id))
     for (const id of waiting.keys()) if (!ids.has(id)) waiting.delete(id)

@@ -40,6 +40,8 @@ export interface BuildRow {
   supersededBy: string | undefined
   /** `apps/<tenant>/<app>:<tag>`, when its image went there as the newest of its branch. */
   publishedAs: string | undefined
+  /** Of a build that runs before its branch moves: closed until it has. */
+  gate: 'closed' | 'open' | undefined
   attempt: number
   leaseToken: string | undefined
   worker: string | undefined
@@ -73,6 +75,7 @@ export interface NewBuild {
   builder?: BuilderUse | undefined
   /** Higher goes first; default 0. */
   priority?: number | undefined
+  gate?: 'closed'
   sourceKey: string
   sourceHash: string
   sourceBytes: number
@@ -131,6 +134,7 @@ export function createBuildStore({
           request: JSON.stringify(requestOf(build)),
           builder_key: build.builder?.key ?? null,
           builder_promotes: build.builder?.promotes ?? false,
+          gate: build.gate ?? null,
           tags: JSON.stringify(build.tags ?? {}),
           priority: build.priority ?? 0,
           source_key: build.sourceKey,
@@ -235,6 +239,7 @@ export function toBuild(row: any): BuildRow {
     priority: row.priority,
     supersededBy: row.superseded_by ?? undefined,
     publishedAs: row.published_as ?? undefined,
+    gate: row.gate ?? undefined,
     attempt: row.attempt,
     leaseToken: row.lease_token ?? undefined,
     worker: row.worker ?? undefined,

@@ -10,6 +10,7 @@ import { createAppCache } from '../cache/app-cache.ts'
 import { prependPath } from '../config.ts'
 import { notFound } from '../errors.ts'
 import { createAdmission } from '../git/admission.ts'
+import { createGates } from '../git/gates.ts'
 import { createGitUser } from '../git/git-user.ts'
 import { createHookHandlers } from '../git/hook-handlers.ts'
 import { createHookSocket } from '../git/hook-socket.ts'
@@ -54,6 +55,7 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
     forApps: config.runner !== 'bubblewrap',
   })
   const intake = createIntake({ db, store, queue, objects, builders, repositories, git })
+  const gates = createGates({ db, store, queue, repositories, log: log.child({ mod: 'gates' }) })
   const live = createLivePushes()
 
   const hooks = createHookSocket({
@@ -64,6 +66,10 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
     handlers: createHookHandlers({
       admission: createAdmission({ db, requireRoom: store.requireRoom, diskPath: paths.dataDir }),
       intake,
+      gates,
+      repositories,
+      store,
+      listener,
       buildLog,
       position: queue.position,
       async show(id) {
@@ -183,6 +189,7 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
     apps,
     repositories,
     intake,
+    gates,
     live,
     log: log.child({ mod: 'reconciler' }),
   })

@@ -4,11 +4,13 @@ import type { ChildProcess } from 'node:child_process'
 import type { EventEmitter } from 'node:events'
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import { Git } from 'node-git-server'
 import { GIT_IDLE_MAX_MS } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
+import { GATED_SUFFIX } from './git-user.ts'
 import { createLibraryReply } from './library-reply.ts'
 import { type PushHead, PushTooLong, readFetchHead, readPushHead } from './pkt-line.ts'
 import { type GitBody, readBody } from './request-body.ts'
@@ -24,8 +26,14 @@ export interface GitRequest {
   service: GitService
   req: IncomingMessage
   res: ServerResponse
+}
+
+/** How a push goes on once it is known what it wants. */
+export interface AcceptedPush {
+  /** Its refs pass through the proc-receive hook. */
+  isGated: boolean
   /** Called with git's process before it reads anything. */
-  onProcess?(process: ChildProcess): void
+  onProcess(process: ChildProcess): void
 }
 
 interface LibraryService extends EventEmitter {
@@ -42,9 +50,16 @@ export type GitAdapter = ReturnType<typeof createGitAdapter>
 
 export function createGitAdapter({ root, log, idleMaxMs = GIT_IDLE_MAX_MS }: GitAdapterOptions) {
   /** Hands a request over; resolves when it is answered or the client is gone. */
-  async function hand(request: GitRequest, method: string, url: string, feed: Feed): Promise<void> {
+  async function hand(
+    request: GitRequest,
+    method: string,
+    url: string,
+    feed: Feed,
+    push?: AcceptedPush,
+  ): Promise<void> {
     // An instance per request, so that its events can't be another's.
-    const git = new Git(root, { autoCreate: false })
+    const suffix = push?.isGated ? GATED_SUFFIX : ''
+    const git = new Git((name = '') => join(root, name) + suffix, { autoCreate: false })
     const reply = createLibraryReply(request.res)
     const body = new PassThrough()
     const ended = new AbortController()
@@ -61,6 +76,7 @@ export function createGitAdapter({ root, log, idleMaxMs = GIT_IDLE_MAX_MS }: Git
         service.on('error', fail)
         service.once('service', (child: ChildProcess) => {
           adopt(child, request, reply.done)
+          push?.onProcess(child)
           child.once('exit', () => ended.abort())
         })
         service.accept()
@@ -73,7 +89,6 @@ export function createGitAdapter({ root, log, idleMaxMs = GIT_IDLE_MAX_MS }: Git
   }
 
   function adopt(child: ChildProcess, request: GitRequest, answered: Promise<void>): void {
-    request.onProcess?.(child)
     let stderr = ''
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       stderr = (stderr + text).slice(-STDERR_BYTES_KEPT)
@@ -86,11 +101,15 @@ export function createGitAdapter({ root, log, idleMaxMs = GIT_IDLE_MAX_MS }: Git
     if (request.service === 'git-upload-pack') void answered.then(() => child.kill())
   }
 
-  async function forward(request: GitRequest, head: Buffer, source: GitBody): Promise<void> {
+  async function forward(
+    request: GitRequest,
+    head: Buffer,
+    source: GitBody,
+    push?: AcceptedPush,
+  ): Promise<void> {
     const { repository, service } = request
-    await hand(request, 'POST', `/${repository}/${service}`, (body, ended) =>
-      pump(head, source, body, ended),
-    )
+    const feed: Feed = (body, ended) => pump(head, source, body, ended)
+    await hand(request, 'POST', `/${repository}/${service}`, feed, push)
   }
 
   return {
@@ -111,27 +130,27 @@ export function createGitAdapter({ root, log, idleMaxMs = GIT_IDLE_MAX_MS }: Git
       else await answer(request, Buffer.alloc(0))
     },
 
-    /** POST git-receive-pack. `refuse` may name a reason to refuse the whole push. Throws PktLineError. */
+    /** POST git-receive-pack. `decide` may name a reason to refuse the whole push. Throws PktLineError. */
     async push(
       request: GitRequest,
-      refuse: (head: PushHead) => PushRefusal | undefined,
+      decide: (head: PushHead) => AcceptedPush | PushRefusal,
     ): Promise<void> {
       const source = readBody(request.req, idleMaxMs)
       let head: PushHead
-      let refusal: PushRefusal | undefined
+      let decision: AcceptedPush | PushRefusal
       try {
         head = await readPushHead(source)
-        refusal = refuse(head)
+        // git's probe before a large push: it only wants to know whether it may.
+        if (head.updates.length === 0) return await answer(request, Buffer.alloc(0))
+        decision = decide(head)
       } catch (error) {
         if (!(error instanceof PushTooLong)) throw error
         head = error.head
-        refusal = tooLong(error.message)
+        decision = tooLong(error.message)
       }
-      // git's probe before a large push: it only wants to know whether it may.
-      if (head.updates.length === 0) return answer(request, Buffer.alloc(0))
-      if (!refusal) return forward(request, head.bytes, source)
+      if ('onProcess' in decision) return forward(request, head.bytes, source, decision)
       for await (const _ of source.rest()); // git reads no answer before it has sent its pack
-      await answer(request, refusalReport(head, refusal))
+      await answer(request, refusalReport(head, decision))
     },
   }
 }
@@ -173,7 +192,7 @@ async function answer({ res, service }: GitRequest, report: Buffer): Promise<voi
 
 function tooLong(message: string): PushRefusal {
   return {
-    reasonFor: () => 'too many refs in one push',
+    reasonFor: () => 'too much in one push',
     lines: [`error: ${message}`, 'hint: push fewer at a time'],
   }
 }

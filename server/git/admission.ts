@@ -33,10 +33,10 @@ export function createAdmission(options: AdmissionOptions) {
   const deadlineMs = options.databaseDeadlineMs ?? DATABASE_DEADLINE_MS
 
   return async (push: LivePush, updates: readonly RefUpdate[]): Promise<Refusal | undefined> => {
-    const { deployBranches } = effectiveSettings(push.app.settings)
+    const rules = effectiveSettings(push.app.settings)
     let isBuilt = false
     for (const update of updates) {
-      const classified = classify(update, deployBranches)
+      const classified = classify(update, rules)
       if (classified.kind === 'refused') return classified
       isBuilt ||= classified.kind === 'build'
     }

@@ -1,6 +1,8 @@
 // What a ref update means here: pure, so that the hook and the reconciler decide alike.
+import type { EffectiveSettings } from '../apps/schema.ts'
 import { REF_NAME_BYTES_MAX } from '../limits.ts'
 import { type RefUpdate, ZERO_OID } from './pkt-line.ts'
+import { shellWord } from './shell-word.ts'
 
 export type Classified =
   | { kind: 'build'; update: RefUpdate; branch: string }
@@ -15,8 +17,12 @@ const BUILD_TAGS = 'refs/tags/builds/'
 /** git allows line separators of Unicode in names; terminals and regular expressions do not agree on them. */
 const UNSHOWABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g
 
-export function classify(update: RefUpdate, deployBranches: readonly string[]): Classified {
+/** The settings of an app that decide over its refs. */
+export type RefRules = Pick<EffectiveSettings, 'deployBranches' | 'branchPolicy'>
+
+export function classify(update: RefUpdate, rules: RefRules): Classified {
   const { ref, newSha } = update
+  const { deployBranches, branchPolicy } = rules
   const unhosted = whyNotHosted(ref)
   if (unhosted !== undefined) {
     return { kind: 'refused', update, reason: unhosted, hint: 'push branches and tags only' }
@@ -34,7 +40,16 @@ export function classify(update: RefUpdate, deployBranches: readonly string[]): 
     return { kind: 'refused', update, reason, hint: 'change deploy_branches of the app first' }
   }
   if (isDeletion) return { kind: 'deleted', update }
-  return { kind: isDeploy ? 'build' : 'stored', update, branch }
+  if (isDeploy || branchPolicy === 'build') return { kind: 'build', update, branch }
+  if (branchPolicy === 'warn') return { kind: 'stored', update, branch }
+  const reason = `${branch} is not a deploy branch of this app; those are ${deployBranches.join(', ')}`
+  return { kind: 'refused', update, reason, hint: howToBuild(branch, rules) }
+}
+
+/** For a branch that is not built. */
+export function howToBuild(branch: string, { deployBranches }: RefRules): string {
+  const refspec = shellWord(`${branch}:${deployBranches[0] ?? 'main'}`)
+  return `to build it: git push hypeman ${refspec}`
 }
 
 /** One sentence, or undefined for a branch or tag. */

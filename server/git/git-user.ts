@@ -7,12 +7,18 @@ import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
 import { PACK_BYTES_MAX } from '../limits.ts'
 import type { UserIds } from '../setup/users.ts'
+import { shellWord } from './shell-word.ts'
 
 const GIT_DEADLINE_MS = 60_000
 const OUTPUT_BYTES_MAX = 4 * 1024 * 1024
 const STDERR_BYTES_MAX = 64 * 1024
 const HOOKS = fileURLToPath(new URL('../../hooks', import.meta.url))
-const HOOK_FILES = ['pre-receive', 'post-receive', 'client.cjs']
+const HOOK_FILES = ['pre-receive', 'proc-receive', 'post-receive', 'client.cjs', 'proc-receive.cjs']
+/**
+ * Of the repository's path, for a push whose refs pass through proc-receive: the path is all that the library
+ * hands to git. Other pushes do not pay for that hook.
+ */
+export const GATED_SUFFIX = '/.'
 
 export interface GitUserOptions {
   setpriv: string
@@ -94,7 +100,11 @@ function environment({ node, staged, hookSocket }: GitUserOptions): Record<strin
     'receive.autogc': 'false',
     'receive.shallowUpdate': 'true',
     'receive.denyDeleteCurrent': 'ignore', // deletions are decided by pre-receive, with a reason
+    // The server's tags are not shown to a push: `git push --mirror` would try to delete them.
+    'receive.hideRefs': 'refs/tags/builds',
     'gc.auto': '0',
+    // Last: only the launcher of a gated push counts so far.
+    'receive.procReceiveRefs': 'refs',
   }
   const entries = Object.entries(settings)
   return {
@@ -105,7 +115,7 @@ function environment({ node, staged, hookSocket }: GitUserOptions): Record<strin
     GIT_CONFIG_GLOBAL: '/dev/null',
     GIT_TERMINAL_PROMPT: '0',
     GIT_LITERAL_PATHSPECS: '1',
-    GIT_CONFIG_COUNT: String(entries.length),
+    GIT_CONFIG_COUNT: String(entries.length - 1),
     ...Object.fromEntries(entries.map(([name], i) => [`GIT_CONFIG_KEY_${i}`, name])),
     ...Object.fromEntries(entries.map(([, value], i) => [`GIT_CONFIG_VALUE_${i}`, value])),
     HYPEMAN_NODE: node,
@@ -129,12 +139,21 @@ async function stageLaunchers(
   prefix: string[],
   env: Record<string, string>,
 ): Promise<void> {
-  const assignments = Object.entries(env).map(([name, value]) => quote(`${name}=${value}`))
+  const assignments = Object.entries(env).map(([name, value]) => shellWord(`${name}=${value}`))
   for (const service of ['receive-pack', 'upload-pack']) {
-    const command = ['exec env -i', ...assignments, ...prefix.map(quote), service, '"$@"'].join(' ')
+    const words = [
+      'exec env -i',
+      ...assignments,
+      '$gate',
+      ...prefix.map(shellWord),
+      service,
+      '"$@"',
+    ]
+    const count = `GIT_CONFIG_COUNT=${Number(env.GIT_CONFIG_COUNT) + 1}`
+    const gate = `gate=; case "$2" in *${GATED_SUFFIX}) gate=${count} ;; esac`
     // The library reads the errors of no advertisement, and git would wait for a reader after 64 KiB.
     const quiet = 'case "$*" in *--advertise-refs*) exec 2>/dev/null ;; esac'
-    await stage(join(dir, `git-${service}`), `#!/bin/sh\n${quiet}\n${command}\n`)
+    await stage(join(dir, `git-${service}`), `#!/bin/sh\n${quiet}\n${gate}\n${words.join(' ')}\n`)
   }
 }
 
@@ -145,5 +164,3 @@ async function stage(target: string, content: string | Buffer): Promise<void> {
   await chmod(next, 0o755)
   await rename(next, target)
 }
-
-const quote = (word: string) => `'${word.replaceAll("'", `'\\''`)}'`

@@ -24,20 +24,18 @@ import type { RefUpdate } from './pkt-line.ts'
 const STOP_POLL_MS = 20
 const oid = z.string().regex(/^[0-9a-f]{40}$/)
 const Request = z.object({
-  hook: z.enum(['pre-receive', 'post-receive']),
+  hook: z.enum(['pre-receive', 'proc-receive', 'post-receive']),
   pid: z.int().positive(),
   ppid: z.int().positive(),
   repo: z.string(),
   refs: z
     .array(z.object({ oldSha: oid, newSha: oid, ref: z.string().max(4096) }))
     .max(PUSH_REFS_MAX),
-  options: z.array(z.string()),
 })
 
 export interface HookCall {
   push: LivePush
   refs: RefUpdate[]
-  options: string[]
   /** Resolves when the hook has taken the lines; does nothing once it is gone. */
   print(lines: readonly string[]): Promise<void>
   /** Aborts when the hook is gone. */
@@ -46,13 +44,27 @@ export interface HookCall {
   stopping: AbortSignal
 }
 
+/** What becomes of a ref of a gated push: without a reason it moves. */
+export interface RefResult {
+  ref: string
+  reason?: string
+}
+
+export interface HookAnswer {
+  /** The hook's exit code. */
+  exit: number
+  /** Of proc-receive. */
+  results?: RefResult[]
+}
+
+export type HookHandlers = Record<HookKind, (call: HookCall) => Promise<HookAnswer>>
+
 export interface HookSocketOptions {
   path: string
   user: UserIds | null
   live: LivePushes
   log: Log
-  /** Each returns the hook's exit code. */
-  handlers: Record<HookKind, (call: HookCall) => Promise<number>>
+  handlers: HookHandlers
 }
 
 export type HookSocket = ReturnType<typeof createHookSocket>
@@ -65,19 +77,19 @@ export function createHookSocket({ path, user, live, log, handlers }: HookSocket
     socket.once('close', () => open.delete(socket))
     socket.on('error', () => {}) // 'close' follows
     void serve(socket)
-      .catch((error) => {
+      .catch((error): HookAnswer => {
         log.error({ err: asError(error) }, 'hook failed')
         send(socket, { line: 'error: the build server failed; its log says why' })
-        return 1
+        return { exit: 1 }
       })
-      .then((exit) => {
-        if (exit !== undefined) send(socket, { exit })
+      .then((answer) => {
+        if (answer) send(socket, answer)
         socket.end()
       })
   })
 
-  /** Returns the hook's exit code; undefined = it said nothing, so there is nothing to answer. */
-  async function serve(socket: Socket): Promise<number | undefined> {
+  /** undefined = the hook said nothing, so there is nothing to answer. */
+  async function serve(socket: Socket): Promise<HookAnswer | undefined> {
     const gone = new AbortController()
     socket.once('close', () => gone.abort())
     const line = await firstLine(socket)
@@ -88,13 +100,12 @@ export function createHookSocket({ path, user, live, log, handlers }: HookSocket
       const { hook, pid, ppid, repo } = asked.data ?? {}
       log.warn({ hook, pid, ppid, repo }, 'a hook that belongs to no push was refused')
       send(socket, { line: 'error: this hook belongs to no push' })
-      return 1
+      return { exit: 1 }
     }
-    const { hook, refs, options } = asked.data
+    const { hook, refs } = asked.data
     return handlers[hook]({
       push,
       refs,
-      options,
       print: (lines) => print(socket, lines, gone.signal),
       gone: gone.signal,
       stopping: stopping.signal,
@@ -133,7 +144,7 @@ export function createHookSocket({ path, user, live, log, handlers }: HookSocket
   }
 }
 
-type Message = { line: string } | { exit: number }
+type Message = { line: string } | HookAnswer
 
 function send(socket: Socket, message: Message): void {
   if (socket.writable) socket.write(`${JSON.stringify(message)}\n`)

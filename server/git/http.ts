@@ -1,17 +1,18 @@
 // Git over smart HTTP: which repository, who, may they; then the adapter. Each of the three requests is
 // authorised by itself, because node-git-server asks at none of those that change anything.
 import type { Context, Middleware } from 'koa'
-import type { App } from '../apps/schema.ts'
+import { type App, effectiveSettings } from '../apps/schema.ts'
 import type { Apps } from '../apps/service.ts'
 import type { Authenticate } from '../auth/authenticate.ts'
 import { may, type Principal } from '../auth/principal.ts'
 import { AppError } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
-import { createGitAdapter, type GitRequest, type GitService } from './adapter.ts'
-import { whyNotHosted } from './classify.ts'
+import { type AcceptedPush, createGitAdapter, type GitService } from './adapter.ts'
+import { classify, type RefRules, whyNotHosted } from './classify.ts'
 import { deny } from './denial.ts'
-import type { LivePushes } from './live.ts'
+import type { LivePush, LivePushes } from './live.ts'
 import type { PushHead } from './pkt-line.ts'
+import { mergeBuildArgs, type PushOptions, parsePushOptions } from './push-options.ts'
 import type { Repositories } from './repositories.ts'
 import type { PushRefusal } from './sideband.ts'
 
@@ -69,16 +70,38 @@ export function createGitHttp(options: GitHttpOptions): Middleware {
     const request = { repository: `${app.id}.git`, service, req: ctx.req, res: ctx.res }
     if (action === 'info/refs') return adapter.advertise(request)
     if (action === 'git-upload-pack') return adapter.fetch(request)
-    return adapter.push(livePush(request, app, principal), refuseForeign)
+    const gone = new AbortController()
+    ctx.res.once('close', () => gone.abort())
+    if (ctx.res.closed) gone.abort()
+    return adapter.push(request, (head) => decide(head, app, principal, gone.signal))
   }
 
-  function livePush(request: GitRequest, app: App, principal: Principal): GitRequest {
-    const { res } = request
-    const gone = new AbortController()
-    res.once('close', () => gone.abort())
-    if (res.closed) gone.abort()
-    const push = { app, principal, repoPath: repositories.path(app.id), clientGone: gone.signal }
-    return { ...request, onProcess: (child) => live.add(child, push) }
+  function decide(
+    head: PushHead,
+    app: App,
+    principal: Principal,
+    clientGone: AbortSignal,
+  ): AcceptedPush | PushRefusal {
+    const rules = effectiveSettings(app.settings)
+    const refusal = refuseRefs(head, rules)
+    if (refusal) return refusal
+    const options = readOptions(head, app)
+    if ('reasonFor' in options) return options
+    const push: LivePush = {
+      app,
+      principal,
+      repoPath: repositories.path(app.id),
+      clientGone,
+      options,
+      isAtomic: head.capabilities.has('atomic'),
+      gated: new Map(),
+      over: new AbortController(),
+    }
+    const isBuilt = head.updates.some((update) => classify(update, rules).kind === 'build')
+    return {
+      isGated: isBuilt && (rules.gate === true || options.gate),
+      onProcess: (child) => live.add(child, push),
+    }
   }
 
   return async (ctx, next) => {
@@ -92,14 +115,39 @@ export function createGitHttp(options: GitHttpOptions): Middleware {
   }
 }
 
-/** The library knows branches and tags only: a push without any would hang in it. */
-function refuseForeign(head: PushHead): PushRefusal | undefined {
-  const reasons = head.updates.flatMap(({ ref }) => whyNotHosted(ref) ?? [])
-  if (reasons.length === 0) return undefined
+/** Refs that nobody may push are refused before the pack: a push of those alone would hang in the library. */
+function refuseRefs(head: PushHead, rules: RefRules): PushRefusal | undefined {
+  const refused = new Map<string, { reason: string; short: string; hint: string }>()
+  for (const update of head.updates) {
+    const unhosted = whyNotHosted(update.ref)
+    const classified = classify(update, rules)
+    if (classified.kind !== 'refused') continue
+    const { reason, hint } = classified
+    const short = unhosted === undefined ? reason : 'not hosted here'
+    refused.set(update.ref, { reason, short, hint })
+  }
+  if (refused.size === 0) return undefined
+  const reasons = [...refused.values()]
   return {
-    reasonFor: ({ ref }) =>
-      whyNotHosted(ref) === undefined ? 'refused with the other refs' : 'not hosted here',
-    lines: [...reasons.map((reason) => `error: ${reason}`), 'hint: push branches and tags only'],
+    reasonFor: ({ ref }) => refused.get(ref)?.short ?? 'refused with the other refs',
+    lines: [
+      ...reasons.map(({ reason }) => `error: ${reason}`),
+      ...new Set(reasons.map(({ hint }) => `hint: ${hint}`)),
+    ],
+  }
+}
+
+function readOptions(head: PushHead, app: App): PushOptions | PushRefusal {
+  try {
+    const options = parsePushOptions(head.options)
+    mergeBuildArgs(app.settings.buildArgs, options)
+    return options
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error
+    return {
+      reasonFor: () => 'a push option is wrong',
+      lines: [`error: ${error.message}`, 'hint: nothing of this push was kept'],
+    }
   }
 }
 

@@ -18,6 +18,7 @@ import { type Archive, archiveCommit } from './archive.ts'
 import { type CommitFacts, commitFacts } from './commit-facts.ts'
 import type { GitUser } from './git-user.ts'
 import type { RefUpdate } from './pkt-line.ts'
+import { mergeBuildArgs, NO_OPTIONS, type PushOptions } from './push-options.ts'
 import { insertPush, latestPush, type MovedRef, type PushRow, putBefore } from './push-store.ts'
 import type { Repositories } from './repositories.ts'
 import { createSerial } from './serial.ts'
@@ -40,6 +41,11 @@ export interface LostRef {
   update: RefUpdate
   /** Number of the latest push of this ref that was known when the loss was noticed. */
   latestPushId: number | undefined
+}
+
+interface Prepared {
+  facts: CommitFacts
+  archive: Archive
 }
 
 export interface Queued {
@@ -66,10 +72,10 @@ export function createIntake(options: IntakeOptions) {
    * `source_too_large`; the push is recorded then as well, so that nobody tries it again for ever. Throws
    * `queue_full`, and leaves the push to the reconciler.
    */
-  function build(moved: MovedRef & { noCache: boolean }): Promise<Queued> {
+  function build(moved: MovedRef, options: PushOptions): Promise<Queued> {
     return serial.run(moved.app.id, async () => {
-      const { facts, archive } = await prepare(moved)
-      const request = requestOf(moved.app, facts, moved.noCache)
+      const { facts, archive } = await prepareMoved(moved)
+      const request = requestOf(moved.app, facts, options)
       const build = await insertWith(archive, async (trx) => {
         const latest = await lockAndFindLatest(trx, moved)
         // The reconciler was faster with this very move.
@@ -77,7 +83,23 @@ export function createIntake(options: IntakeOptions) {
           const queued = await trx('builds').where({ push_id: latest.id }).first('id')
           if (queued) return queued.id as string
         }
-        return insertBuild(trx, moved, request, archive, latest)
+        return insertBuild(trx, moved, request, archive, { latest })
+      })
+      return { build: (await store.get(build))!, warnings: archive.warnings }
+    })
+  }
+
+  /**
+   * Queues a build of a commit whose branch moves only when it has passed; what it throws is as for build(),
+   * and nothing is recorded then.
+   */
+  function gate(wanted: MovedRef, options: PushOptions): Promise<Queued> {
+    return serial.run(wanted.app.id, async () => {
+      const { facts, archive } = await prepare(wanted)
+      const request = requestOf(wanted.app, facts, options)
+      const build = await insertWith(archive, async (trx) => {
+        await lockAndFindLatest(trx, wanted)
+        return insertBuild(trx, wanted, request, archive, 'gated')
       })
       return { build: (await store.get(build))!, warnings: archive.warnings }
     })
@@ -89,12 +111,12 @@ export function createIntake(options: IntakeOptions) {
     return serial.run(app.id, async () => {
       const known = await latestPush(db, app.id, update.ref)
       if (known?.id !== latestPushId) return undefined
-      const { facts, archive } = await prepare(moved)
-      const request = requestOf(app, facts, false)
+      const { facts, archive } = await prepareMoved(moved)
+      const request = requestOf(app, facts)
       return insertWith(archive, async (trx) => {
         const latest = await lockAndFindLatest(trx, moved)
         if (latest?.id !== latestPushId) return undefined
-        return insertBuild(trx, moved, request, archive, latest)
+        return insertBuild(trx, moved, request, archive, { latest })
       })
     })
   }
@@ -110,23 +132,28 @@ export function createIntake(options: IntakeOptions) {
     }
   }
 
-  async function prepare(moved: MovedRef): Promise<{ facts: CommitFacts; archive: Archive }> {
-    const { app, update } = moved
+  /** What can never be built is recorded all the same: the branch has moved. */
+  async function prepareMoved(moved: MovedRef): Promise<Prepared> {
+    try {
+      return await prepare(moved)
+    } catch (error) {
+      const isFinal = error instanceof AppError && error.status < 500 && error.code !== 'queue_full'
+      if (isFinal) await record(moved)
+      throw error
+    }
+  }
+
+  async function prepare({ app, update }: MovedRef): Promise<Prepared> {
     const repoPath = repositories.path(app.id)
     const dockerfile = dockerfileOf(app)
     const commit = update.newSha
     // Before the work, and not recorded: the reconciler queues it when there is room.
     await store.requireRoom(app.tenant)
-    try {
-      await requireDockerfile(app, commit, dockerfile)
-      const facts = await commitFacts(git, repoPath, commit)
-      const limits = archiveLimits
-      const archive = await archiveCommit({ git, objects, repoPath, commit, dockerfile, limits })
-      return { facts, archive }
-    } catch (error) {
-      if (error instanceof AppError && error.status < 500) await record(moved)
-      throw error
-    }
+    await requireDockerfile(app, commit, dockerfile)
+    const facts = await commitFacts(git, repoPath, commit)
+    const limits = archiveLimits
+    const archive = await archiveCommit({ git, objects, repoPath, commit, dockerfile, limits })
+    return { facts, archive }
   }
 
   async function requireDockerfile(app: App, commit: string, path: string): Promise<void> {
@@ -166,10 +193,10 @@ export function createIntake(options: IntakeOptions) {
     moved: MovedRef,
     request: BuildRequest,
     { source }: Archive,
-    latest: PushRow | undefined,
+    after: { latest: PushRow | undefined } | 'gated',
   ): Promise<string> {
     const { app, update, pusher } = moved
-    const pushId = await addPush(trx, moved, latest)
+    const pushId = after === 'gated' ? undefined : await addPush(trx, moved, after.latest)
     const { id, name, tenant } = app
     const { builder: wanted, priority, supersede: which = 'off' } = app.settings
     const use = { id, name, tenant, builder: wanted }
@@ -179,7 +206,8 @@ export function createIntake(options: IntakeOptions) {
       tenant: app.tenant,
       appId: app.id,
       app: app.name,
-      pushId,
+      ...(pushId === undefined ? {} : { pushId }),
+      ...(after === 'gated' ? { gate: 'closed' as const } : {}),
       ref: update.ref,
       commit: update.newSha,
       pusher,
@@ -198,6 +226,7 @@ export function createIntake(options: IntakeOptions) {
 
   return {
     build,
+    gate,
     recover,
     record,
     /** Whether a ref of the app is being taken in right now. */
@@ -210,14 +239,17 @@ function dockerfileOf(app: App): string {
 }
 
 /** Frozen with the build: a later change of the app's settings does not alter it. */
-export function requestOf(app: App, facts: CommitFacts, noCache: boolean): BuildRequest {
-  const settings = effectiveSettings(app.settings)
-  const { target, buildArgs, policy, attestations, secrets } = settings
+export function requestOf(app: App, facts: CommitFacts, options = NO_OPTIONS): BuildRequest {
+  const { target, attestations, secrets, policy: ofApp } = effectiveSettings(app.settings)
+  const { noCache, timeoutSeconds } = options
+  const buildArgs = mergeBuildArgs(app.settings.buildArgs, options)
+  const policy =
+    timeoutSeconds === undefined ? ofApp : { ...ofApp, timeout_seconds: timeoutSeconds }
   return {
     dockerfile_path: dockerfileOf(app),
     source_date_epoch: Math.max(0, facts.committedAt),
     ...(target === undefined ? {} : { target }),
-    ...(buildArgs === undefined ? {} : { build_args: { ...buildArgs } }),
+    ...(Object.keys(buildArgs).length === 0 ? {} : { build_args: buildArgs }),
     ...(policy === undefined ? {} : { build_policy: policy }),
     cache_scope: appCacheScope(app),
     ...(attestations === undefined ? {} : { attestations }),

@@ -1,6 +1,12 @@
-// git's pkt-line framing, as far as the server looks into it: the command list at the head of a push, and the
-// first packet of a fetch. Reads packet by packet, so that the size of the client's chunks never matters.
-import { PUSH_CAPABILITIES_BYTES_MAX, PUSH_COMMANDS_BYTES_MAX, PUSH_REFS_MAX } from '../limits.ts'
+// git's pkt-line framing, as far as the server looks into it: the command list and the options at the head of a
+// push, and the first packet of a fetch. Reads packet by packet, so that the size of the client's chunks never matters.
+import {
+  PUSH_CAPABILITIES_BYTES_MAX,
+  PUSH_COMMANDS_BYTES_MAX,
+  PUSH_OPTIONS_BYTES_MAX,
+  PUSH_OPTIONS_MAX,
+  PUSH_REFS_MAX,
+} from '../limits.ts'
 
 const OID = '[0-9a-f]{40}'
 const COMMAND = new RegExp(`^(${OID}) (${OID}) (.+)$`, 's')
@@ -21,7 +27,9 @@ export interface RefUpdate {
 export interface PushHead {
   updates: RefUpdate[]
   capabilities: Set<string>
-  /** As it came, up to and including the flush packet. */
+  /** What `git push -o` was given. */
+  options: string[]
+  /** As it came, up to and including the last flush packet before the pack. */
   bytes: Buffer
 }
 
@@ -56,18 +64,39 @@ export function pkt(content: string | Buffer): Buffer {
  * Throws PktLineError when it is none, or the body ends in it.
  */
 export async function readPushHead(source: ByteSource): Promise<PushHead> {
+  const head: PushHead = { updates: [], capabilities: new Set(), options: [], bytes: FLUSH }
+  const commands = await readList(source, (content, size) => {
+    if (size > PUSH_COMMANDS_BYTES_MAX) {
+      throw new PushTooLong(`the list of refs is over ${PUSH_COMMANDS_BYTES_MAX} bytes`, head)
+    }
+    readCommand(content, head)
+  })
+  if (head.updates.length === 0 || !head.capabilities.has('push-options')) {
+    return { ...head, bytes: Buffer.concat(commands) }
+  }
+  const options = await readList(source, (content, size) => {
+    if (size > PUSH_OPTIONS_BYTES_MAX || head.options.length === PUSH_OPTIONS_MAX) {
+      const most = `${PUSH_OPTIONS_MAX} push options or ${PUSH_OPTIONS_BYTES_MAX} bytes of them`
+      throw new PushTooLong(`more than ${most}`, head)
+    }
+    head.options.push(content.toString('utf8').replace(/\n$/, ''))
+  })
+  return { ...head, bytes: Buffer.concat([...commands, ...options]) }
+}
+
+/** Packets up to a flush packet, which is the last of them; `size` is that of all so far. */
+async function readList(
+  source: ByteSource,
+  take: (content: Buffer, size: number) => void,
+): Promise<Buffer[]> {
   const packets: Buffer[] = []
-  const head: PushHead = { updates: [], capabilities: new Set(), bytes: FLUSH }
   let size = 0
   for (;;) {
     const packet = await readPacket(source)
     packets.push(packet.bytes)
     size += packet.bytes.length
-    if (packet.content === undefined) return { ...head, bytes: Buffer.concat(packets) }
-    if (size > PUSH_COMMANDS_BYTES_MAX) {
-      throw new PushTooLong(`the list of refs is over ${PUSH_COMMANDS_BYTES_MAX} bytes`, head)
-    }
-    readCommand(packet.content, head)
+    if (packet.content === undefined) return packets
+    take(packet.content, size)
   }
 }
 

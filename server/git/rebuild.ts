@@ -41,7 +41,7 @@ export function createFindCommit(options: FindCommitOptions) {
       builder: app.settings.builder,
       priority: app.settings.priority,
       ...(ref === undefined ? {} : { ref }),
-      defaults: requestOf(app, await commitFacts(git, repoPath, commit), false),
+      defaults: requestOf(app, await commitFacts(git, repoPath, commit)),
       archive: (dockerfile) =>
         archiveCommit({ git, objects, repoPath, commit, dockerfile, limits }),
     }

@@ -7,6 +7,7 @@ import { AppError, asError } from '../errors.ts'
 import { RECONCILE_INTERVAL_MS } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
 import { BRANCHES } from './classify.ts'
+import type { Gates } from './gates.ts'
 import type { Intake } from './intake.ts'
 import type { LivePushes } from './live.ts'
 import { ZERO_OID } from './pkt-line.ts'
@@ -18,6 +19,7 @@ export interface ReconcilerOptions {
   apps: Pick<Apps, 'all'>
   repositories: Repositories
   intake: Intake
+  gates: Pick<Gates, 'settleApp'>
   live: LivePushes
   log: Log
 }
@@ -25,7 +27,7 @@ export interface ReconcilerOptions {
 export type Reconciler = ReturnType<typeof createReconciler>
 
 export function createReconciler(options: ReconcilerOptions) {
-  const { db, apps, repositories, intake, live, log } = options
+  const { db, apps, repositories, intake, gates, live, log } = options
   let stopped = true
   let timer: NodeJS.Timeout | undefined
   let round: Promise<unknown> | undefined
@@ -34,18 +36,37 @@ export function createReconciler(options: ReconcilerOptions) {
   async function reconcile(): Promise<number> {
     let queued = 0
     for (const app of await apps.all()) {
-      const { deployBranches } = effectiveSettings(app.settings)
-      for (const branch of deployBranches) {
-        try {
-          if (await recoverBranch(app, `${BRANCHES}${branch}`)) queued += 1
-        } catch (error) {
-          const facts = { app: app.name, tenant: app.tenant, branch, err: asError(error).message }
-          if (error instanceof AppError) log.warn(facts, outcomeOf(error))
-          else log.error(facts, 'could not reconcile a branch; will retry')
-        }
+      await guard({ app }, async () => {
+        // A gated build whose push died knows nothing of a branch that moved all the same: it comes first.
+        if (!live.hasApp(app.id)) await gates.settleApp(app)
+      })
+      for (const ref of await builtRefs(app)) {
+        await guard({ app, ref }, async () => {
+          if (await recoverBranch(app, ref)) queued += 1
+        })
       }
     }
     return queued
+  }
+
+  async function builtRefs(app: App): Promise<string[]> {
+    const { deployBranches, branchPolicy } = effectiveSettings(app.settings)
+    if (branchPolicy !== 'build') return deployBranches.map((branch) => `${BRANCHES}${branch}`)
+    let refs: string[] = []
+    await guard({ app }, async () => {
+      refs = await repositories.branches(app.id)
+    })
+    return refs
+  }
+
+  async function guard({ app, ref }: { app: App; ref?: string }, work: () => Promise<void>) {
+    try {
+      await work()
+    } catch (error) {
+      const facts = { app: app.name, tenant: app.tenant, ref, err: asError(error).message }
+      if (error instanceof AppError) log.warn(facts, outcomeOf(error))
+      else log.error(facts, 'could not reconcile; will retry')
+    }
   }
 
   async function recoverBranch(app: App, ref: string): Promise<boolean> {

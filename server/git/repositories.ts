@@ -61,6 +61,13 @@ export function createRepositories({ root, git }: { root: string; git: GitUser }
       await git.run(['-C', path(appId), 'update-ref', '--stdin'], { input })
     },
 
+    /** Full names of all branches. */
+    async branches(appId: string): Promise<string[]> {
+      const args = ['for-each-ref', '--format=%(refname)', 'refs/heads/']
+      const names = await git.run(['-C', path(appId), ...args])
+      return names.split('\n').filter((name) => name !== '')
+    },
+
     /** Whether a file is in a commit. */
     async hasFile(appId: string, commit: string, file: string): Promise<boolean> {
       const args = ['ls-tree', '-z', '--full-tree', commit, '--', file]

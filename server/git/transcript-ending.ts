@@ -1,6 +1,9 @@
 // The last lines of a transcript: what came of the build, why it failed, what to do about it.
 import type { Build, FailureClass } from '../builds/schema.ts'
+import { BRANCHES } from './classify.ts'
 import { sanitizeLine } from './sanitize.ts'
+import { shellWord } from './shell-word.ts'
+import type { Links } from './transcript.ts'
 import { DETAIL, duration } from './transcript-grammar.ts'
 
 const SHA_CHARS_SHOWN = 10
@@ -15,16 +18,26 @@ const HINTS: Record<FailureClass, string> = {
   infra: 'this is not the fault of the source: try again, and tell the operator if it stays',
   lost: 'the worker was lost: try again',
 }
-const TRY_AGAIN = 'the branch has moved all the same; a new commit is built again'
 
 export interface FailedTail {
   name: string
   lines: readonly string[]
 }
 
-export function endingLines(build: Build, failed: FailedTail | undefined): string[] {
+export interface EndingContext {
+  failed: FailedTail | undefined
+  links: Links
+  /** The branch that waited for it, when the push was gated. */
+  gatedBranch: string | undefined
+}
+
+export function endingLines(build: Build, { failed, links, gatedBranch }: EndingContext): string[] {
+  const again =
+    gatedBranch === undefined
+      ? againLines(build, links)
+      : [`hint: ${gatedBranch} has not moved; the same commit may be pushed again`]
   if (build.status === 'ready') return readyLines(build)
-  if (build.status === 'cancelled') return [cancelledLine(build)]
+  if (build.status === 'cancelled') return cancelledLines(build, again)
   if (build.status !== 'failed') return []
   const failureClass = build.failure_class ?? 'infra'
   const reason = sanitizeLine(build.error ?? 'for an unknown reason')
@@ -32,13 +45,28 @@ export function endingLines(build: Build, failed: FailedTail | undefined): strin
     ...tailLines(failed),
     `error: build ${build.id} failed: ${reason} (class ${failureClass})`,
     `hint: ${HINTS[failureClass]}`,
-    `hint: ${TRY_AGAIN}`,
+    ...again,
   ]
 }
 
-function cancelledLine({ id, superseded_by: newer }: Build): string {
-  if (newer === undefined) return `error: build ${id} was cancelled`
-  return `warning: build ${id} was superseded by build ${newer} of a newer push`
+/** The branch has moved before the build, so pushing again would say "Everything up-to-date". */
+function againLines({ app, ref = '', commit }: Build, { baseUrl }: Links): string[] {
+  if (app === undefined || commit === undefined) return []
+  const branch = ref.startsWith(BRANCHES) ? ref.slice(BRANCHES.length) : ref
+  const fields = `-F app=${app} -F ${shellWord(`ref=${branch}`)} -F commit=${commit}`
+  return [
+    `hint: ${branch} has moved to ${commit.slice(0, SHA_CHARS_SHOWN)} all the same, so pushing it again builds nothing`,
+    `hint: to build it again: curl -H "Authorization: Bearer $TOKEN" ${fields} ${baseUrl}/builds`,
+  ]
+}
+
+function cancelledLines(build: Build, again: readonly string[]): string[] {
+  const { id, error, superseded_by: newer } = build
+  if (newer !== undefined) {
+    return [`warning: build ${id} was superseded by build ${newer} of a newer push`]
+  }
+  const why = error === undefined ? '' : `: ${sanitizeLine(error)}`
+  return [`error: build ${id} was cancelled${why}`, ...again]
 }
 
 function tailLines(failed: FailedTail | undefined): string[] {

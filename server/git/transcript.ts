@@ -15,6 +15,10 @@ export interface Links {
 export interface TranscriptOptions {
   buildId: string
   links: Links
+  /** The branch that waits for it, when the push is gated. */
+  gatedBranch?: string | undefined
+  /** Nothing of the build is shown but that it is queued. */
+  detached?: boolean
   /** Milliseconds; for how long something has been going on. */
   now?: () => number
 }
@@ -35,7 +39,8 @@ const WAITING: Partial<Record<BuildStatus, string>> = {
 
 export type Transcript = ReturnType<typeof createTranscript>
 
-export function createTranscript({ buildId, links, now = Date.now }: TranscriptOptions) {
+export function createTranscript(options: TranscriptOptions) {
+  const { buildId, links, gatedBranch, detached = false, now = Date.now } = options
   const steps = new Map<number, OpenStep>()
   let waiting = { for: 'queued', since: now() }
   /** Whose output the lines above belong to. */
@@ -95,9 +100,15 @@ export function createTranscript({ buildId, links, now = Date.now }: TranscriptO
     opening(): string[] {
       const url = `${links.baseUrl}/builds/${buildId}`
       const auth = '-H "Authorization: Bearer $TOKEN"'
+      let leaving = detached
+        ? 'Detached: the build goes on.'
+        : 'Ctrl-C detaches, the build goes on.'
+      if (gatedBranch !== undefined) {
+        leaving = `${gatedBranch} moves when it has passed. Ctrl-C cancels it, and ${gatedBranch} stays.`
+      }
       return [
         `${STEP}Build ${buildId} queued`,
-        `${DETAIL}Ctrl-C detaches, the build goes on.`,
+        `${DETAIL}${leaving}`,
         `${DETAIL}Follow again:  curl -N ${auth} '${url}/events?follow=true'`,
         `${DETAIL}Cancel:        curl -X DELETE ${auth} ${url}`,
       ]
@@ -134,7 +145,7 @@ export function createTranscript({ buildId, links, now = Date.now }: TranscriptO
     },
 
     ending(build: Build): string[] {
-      return endingLines(build, failedTail)
+      return endingLines(build, { failed: failedTail, links, gatedBranch })
     },
   }
 }

@@ -50,6 +50,8 @@ test('settings are stored as given, replaced one by one, and null takes one back
     build_args: { VERSION: '1,2\n"3"' },
     policy: { timeout_seconds: 60, memory_mb: 1024, cpus: 1, network_mode: 'isolated' },
     cache_scope: 'team-web',
+    branch_policy: 'reject',
+    gate: true,
   }
   const made = await bodyOf(await call('/apps', jsonBody('POST', { name: 'web', ...settings })))
   const { name: _n, tenant: _t, git_url: _g, created_at: _c, updated_at: _u, ...shown } = made
@@ -104,7 +106,9 @@ test('what is not valid is refused with field and value, and makes nothing', asy
     [{ name: 'web', policy: { network_mode: 'host' } }, /^body policy\.network_mode="host"/],
     [{ name: 'web', build_args: { BUILDKIT_SYNTAX: 'x' } }, /BUILDKIT_\* is reserved/],
     [{ name: 'web', cache_scope: 'global/x' }, /^body cache_scope="global\/x"/],
-    [{ name: 'web', gate: true }, /^body gate=true: is not known here/],
+    [{ name: 'web', gate: 'yes' }, /^body gate="yes": /],
+    [{ name: 'web', branch_policy: 'maybe' }, /^body branch_policy="maybe": /],
+    [{ name: 'web', doors: true }, /^body doors=true: is not known here/],
   ]
   for (const [body, message] of cases) {
     const reply = await call('/apps', jsonBody('POST', body))

@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createDb } from '../../server/db/pool.ts'
 import { createAdmission } from '../../server/git/admission.ts'
+import { NO_OPTIONS } from '../../server/git/push-options.ts'
 import { givenGitServer } from '../helpers/git-server.ts'
 import { remoteUrl } from '../helpers/repo.ts'
 
@@ -248,7 +249,16 @@ test('a database that cannot be reached refuses the push, within the deadline', 
   await repo.push('hypeman', 'main:refs/heads/dev')
   const app = await server.app('web')
   const principal = { user: 'ada', tenant: 'acme', admin: false, permissions: undefined, jti: 'x' }
-  const push = { app, principal, repoPath: '/x', clientGone: new AbortController().signal }
+  const push = {
+    app,
+    principal,
+    repoPath: '/x',
+    clientGone: new AbortController().signal,
+    options: NO_OPTIONS,
+    isAtomic: false,
+    gated: new Map(),
+    over: new AbortController(),
+  }
   const refs = [{ oldSha: '0'.repeat(40), newSha: '1'.repeat(40), ref: 'refs/heads/main' }]
   const db = createDb('postgres://127.0.0.1:1/nowhere')
   t.after(() => db.destroy())

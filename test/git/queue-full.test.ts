@@ -1,6 +1,7 @@
 // A tenant whose queue is full: its pushes are refused before a branch moves, and none is lost.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { NO_OPTIONS } from '../../server/git/push-options.ts'
 import { givenGitServer } from '../helpers/git-server.ts'
 
 test('a push is refused before its branch moves, and goes through when there is room', async (t) => {
@@ -35,9 +36,9 @@ test('a push that meets the full queue after its branch has moved is queued late
   const ref = 'refs/heads/main'
   const update = { oldSha: oldSha!, newSha, ref }
   await server.git.run(['-C', server.repositories.path(app.id), 'update-ref', ref, newSha])
-  const moved = { app, update, pusher: 'ada', source: 'push' as const, noCache: false }
+  const moved = { app, update, pusher: 'ada', source: 'push' as const }
   const files = await server.objectFiles()
-  await assert.rejects(server.intake.build(moved), { code: 'queue_full' })
+  await assert.rejects(server.intake.build(moved, NO_OPTIONS), { code: 'queue_full' })
   assert.equal(await server.reconciler.reconcile(), 0)
   assert.deepEqual(await server.objectFiles(), files)
   await server.end(id, 'cancelled')

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ZERO_OID } from '../../server/git/pkt-line.ts'
+import { NO_OPTIONS } from '../../server/git/push-options.ts'
 import { insertPush } from '../../server/git/push-store.ts'
 import { type GitServer, givenGitServer } from '../helpers/git-server.ts'
 
@@ -105,7 +106,7 @@ test('a hook that records the same move first, or a later one, keeps the reconci
   const update = { oldSha: first, newSha: commit, ref }
   const [recovered, hooked] = await Promise.all([
     server.intake.recover({ app, update, latestPushId: latest.id }),
-    server.intake.build({ app, update, pusher: 'ada', source: 'push', noCache: false }),
+    server.intake.build({ app, update, pusher: 'ada', source: 'push' }, NO_OPTIONS),
   ])
   assert.equal(hooked.build.id, recovered, 'the hook follows the build that is there')
   assert.equal((await server.builds()).length, 2)

@@ -2,13 +2,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { classify } from '../../../server/git/classify.ts'
+import { classify, howToBuild } from '../../../server/git/classify.ts'
 import { ZERO_OID } from '../../../server/git/pkt-line.ts'
 
 const DEPLOY = ['main', 'release/1.0']
+const RULES = { deployBranches: DEPLOY, branchPolicy: 'warn' } as const
 const SHA = '1'.repeat(40)
 const kindOf = (ref: string, newSha = SHA) =>
-  classify({ oldSha: ZERO_OID, newSha, ref }, DEPLOY).kind
+  classify({ oldSha: ZERO_OID, newSha, ref }, RULES).kind
 
 test('branches, tags and the rest', () => {
   assert.deepEqual(
@@ -55,7 +56,7 @@ test('whatever the ref: built only on a deploy branch, refused with a reason, ne
   fc.assert(
     fc.property(ref, fc.boolean(), (name, isDeletion) => {
       const update = { oldSha: SHA, newSha: isDeletion ? ZERO_OID : SHA, ref: name }
-      const result = classify(update, DEPLOY)
+      const result = classify(update, RULES)
       if (result.kind === 'build') {
         assert.ok(DEPLOY.includes(result.branch) && !isDeletion)
         assert.equal(name, `refs/heads/${result.branch}`)
@@ -68,5 +69,26 @@ test('whatever the ref: built only on a deploy branch, refused with a reason, ne
         assert.doesNotMatch(result.reason, /[\u0000-\u001f\u007f-\u009f]/)
       }
     }),
+  )
+})
+
+test('the policy of an app decides over branches that are no deploy branches, and over nothing else', () => {
+  const kinds = (branchPolicy: 'warn' | 'reject' | 'build') =>
+    ['refs/heads/main', 'refs/heads/dev', 'refs/tags/v1'].map(
+      (ref) => classify({ oldSha: ZERO_OID, newSha: SHA, ref }, { ...RULES, branchPolicy }).kind,
+    )
+  assert.deepEqual(kinds('warn'), ['build', 'stored', 'tag'])
+  assert.deepEqual(kinds('reject'), ['build', 'refused', 'tag'])
+  assert.deepEqual(kinds('build'), ['build', 'build', 'tag'])
+  const deletion = { oldSha: SHA, newSha: ZERO_OID, ref: 'refs/heads/dev' }
+  assert.equal(classify(deletion, { ...RULES, branchPolicy: 'reject' }).kind, 'deleted')
+})
+
+test('a hint to paste holds whatever the branch is called', () => {
+  assert.equal(howToBuild('dev', RULES), 'to build it: git push hypeman dev:main')
+  assert.equal(howToBuild('ветка/é', RULES), 'to build it: git push hypeman ветка/é:main')
+  assert.equal(
+    howToBuild("a$(rm -rf)'b", RULES),
+    `to build it: git push hypeman 'a$(rm -rf)'\\''b:main'`,
   )
 })

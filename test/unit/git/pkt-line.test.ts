@@ -119,13 +119,33 @@ test('a list over its limits is told from garbage, and says which limit', async 
   await assert.rejects(readPushHead(bodyInPieces(encode(long, 'a'), [4096])), /over 65536 bytes/)
 })
 
+test('push options are read when the client says that there are some, and bounded', async () => {
+  const commands = (capabilities: string) =>
+    encode([{ oldSha: '0'.repeat(40), newSha: '1'.repeat(40), ref: 'refs/heads/a' }], capabilities)
+  const options = Buffer.concat([pkt('no-cache\n'), pkt('build-arg=A=ä b'), FLUSH])
+  const pack = Buffer.from('PACK and so on')
+  const body = bodyInPieces(
+    Buffer.concat([commands('report-status push-options'), options, pack]),
+    [3],
+  )
+  const head = await readPushHead(body)
+  assert.deepEqual(head.options, ['no-cache', 'build-arg=A=ä b'])
+  assert.deepEqual(head.bytes, Buffer.concat([commands('report-status push-options'), options]))
+  assert.deepEqual(await collect(body.rest()), pack)
+  const none = await readPushHead(bodyInPieces(commands('report-status'), [100]))
+  assert.deepEqual(none.options, [])
+  const many = Array.from({ length: 200 }, () => pkt('no-cache'))
+  const tooMany = Buffer.concat([commands('push-options'), ...many, FLUSH])
+  await assert.rejects(readPushHead(bodyInPieces(tooMany, [4096])), PushTooLong)
+})
+
 test('a refusal longer than a sideband packet is cut into several', () => {
   const updates = Array.from({ length: 256 }, (_, i) => ({
     oldSha: '0'.repeat(40),
     newSha: '1'.repeat(40),
     ref: `refs/heads/${'x'.repeat(400)}${i}`,
   }))
-  const head = { updates, capabilities: new Set(['side-band-64k']), bytes: FLUSH }
+  const head = { updates, capabilities: new Set(['side-band-64k']), options: [], bytes: FLUSH }
   let report = refusalReport(head, { reasonFor: () => 'no', lines: ['error: no'] })
   const bands = new Map<number, Buffer[]>()
   for (;;) {

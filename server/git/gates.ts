@@ -1,0 +1,98 @@
+// Gated builds run before their branch moves, and wait with their result for it. Here is what becomes of one
+// once it is known whether the branch has moved: opened it goes on to `ready`, else it ends as cancelled.
+import { TERMINAL } from '../builds/schema.ts'
+import { type BuildRow, type BuildStore, toBuild } from '../builds/store.ts'
+import { endColumns, transition } from '../builds/transitions.ts'
+import type { Db } from '../db/pool.ts'
+import { asError } from '../errors.ts'
+import type { Queue } from '../queue/queue.ts'
+import type { Log } from '../telemetry/log.ts'
+import { insertPush, latestPush, type MovedRef } from './push-store.ts'
+import type { Repositories } from './repositories.ts'
+
+export interface GatesOptions {
+  db: Db
+  store: BuildStore
+  queue: Queue
+  repositories: Repositories
+  log: Log
+}
+
+export type Gates = ReturnType<typeof createGates>
+
+export function createGates({ db, store, queue, repositories, log }: GatesOptions) {
+  /** The branch has moved: records the push. False when the build does not wait for it (any more). */
+  async function open(buildId: string, moved: MovedRef): Promise<boolean> {
+    return db.transaction(async (trx) => {
+      // The lock of everything that is recorded for an app.
+      await trx('apps').where({ id: moved.app.id }).forUpdate().first('id')
+      const waiting = { id: buildId, gate: 'closed', status: 'pushing' }
+      const opened = await trx('builds')
+        .where(waiting)
+        .whereNotNull('result_at')
+        .update({ gate: 'open' })
+      if (opened === 0) return false
+      const pushId = await insertPush(trx, moved)
+      await trx('builds').where({ id: buildId }).update({ push_id: pushId })
+      await trx.raw(`select pg_notify('hypeman_result', ?)`, [buildId])
+      return true
+    })
+  }
+
+  /** The branch will not move: ends the build, now or when its pod is gone. */
+  async function close(buildId: string, why: string): Promise<void> {
+    const waiting = { id: buildId, gate: 'closed' }
+    await db('builds')
+      .where(waiting)
+      .whereNotIn('status', [...TERMINAL])
+      .update({ error: why })
+    if ((await queue.cancel(buildId)) !== 'complete') return
+    await transition(db, {
+      id: buildId,
+      from: ['pushing'],
+      to: 'cancelled',
+      only: `gate = 'closed' and result_at is not null`,
+      set: endColumns(db),
+    })
+  }
+
+  /** For a build whose push is over: the branch says whether it has moved. */
+  async function settle(build: BuildRow, app: MovedRef['app'], source: MovedRef['source']) {
+    if (build.gate !== 'closed' || TERMINAL.has(build.status)) return
+    const { id, ref = '', commit = '', pusher } = build
+    const latest = await latestPush(db, app.id, ref)
+    const tip = await repositories.tip(app.id, ref)
+    if (build.resultAt && tip === commit && latest?.newSha !== commit) {
+      const update = { oldSha: latest?.newSha ?? '0'.repeat(40), newSha: commit, ref }
+      if (await open(id, { app, update, pusher, source })) return
+    }
+    await close(id, `${ref} did not move: its push was over before`)
+    log.info({ buildId: id, app: app.name, ref }, 'gated build cancelled: its branch did not move')
+  }
+
+  return {
+    open,
+    close,
+
+    /** Never rejects: the reconciler tries again. */
+    async settleIds(ids: readonly string[], app: MovedRef['app']): Promise<void> {
+      for (const id of ids) {
+        try {
+          const build = await store.get(id)
+          if (build) await settle(build, app, 'push')
+        } catch (error) {
+          log.error({ err: asError(error).message, buildId: id }, 'gated build left; will retry')
+        }
+      }
+    },
+
+    /** Those of an app none of whose pushes is under way. */
+    async settleApp(app: MovedRef['app']): Promise<void> {
+      const left = await db('builds')
+        .where({ app_id: app.id, gate: 'closed' })
+        .whereIn('status', ['queued', 'building', 'pushing'])
+        .orderBy('created_at')
+      for (const row of left) await settle(toBuild(row), app, 'reconcile')
+    },
+  }
+}

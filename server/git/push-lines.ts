@@ -1,0 +1,39 @@
+// What a push is told of its refs, apart from the build's own output.
+import { AppError } from '../errors.ts'
+import { BRANCHES, type Classified, howToBuild, type RefRules } from './classify.ts'
+import { errorLines } from './denial.ts'
+import { type RefUpdate, ZERO_OID } from './pkt-line.ts'
+import { sanitizeLine } from './sanitize.ts'
+import { DETAIL, STEP } from './transcript-grammar.ts'
+
+const SHA_CHARS_SHOWN = 7
+
+export function receivingLines(app: string, refs: readonly RefUpdate[]): string[] {
+  return refs
+    .filter(({ newSha }) => newSha !== ZERO_OID)
+    .map(({ ref, newSha }) => {
+      const name = ref.startsWith(BRANCHES) ? ref.slice(BRANCHES.length) : ref
+      return `${STEP}Receiving ${newSha.slice(0, SHA_CHARS_SHOWN)} for ${app} (${name})`
+    })
+}
+
+export function storedLines(moved: Classified, rules: RefRules): string[] {
+  if (moved.kind === 'tag') return [`${DETAIL}Stored; tags are not built`]
+  if (moved.kind !== 'stored') return []
+  const { branch } = moved
+  return [
+    `warning: ${branch} is stored but not built; deploy branches: ${rules.deployBranches.join(', ')}`,
+    `hint: ${howToBuild(branch, rules)}`,
+  ]
+}
+
+/** Why nothing was queued; `outcome` is what became of the branch. */
+export function intakeErrorLines(error: unknown, outcome: string): string[] {
+  if (error instanceof AppError) {
+    return [...errorLines(error).map(sanitizeLine), `hint: ${outcome}`]
+  }
+  return [
+    'error: the push is stored, but its build could not be queued',
+    'hint: the server tries again within a minute; there is no need to push again',
+  ]
+}
