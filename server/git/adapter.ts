@@ -8,15 +8,16 @@ import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import { Git } from 'node-git-server'
-import { GIT_IDLE_MAX_MS } from '../limits.ts'
+import { GIT_IDLE_MAX_MS, PACK_BYTES_MAX } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
 import { GATED_SUFFIX } from './git-user.ts'
-import { createLibraryReply } from './library-reply.ts'
+import { createLibraryReply, type LibraryReply } from './library-reply.ts'
 import { type PushHead, PushTooLong, readFetchHead, readPushHead } from './pkt-line.ts'
 import { type GitBody, readBody } from './request-body.ts'
-import { type PushRefusal, refusalReport } from './sideband.ts'
+import { type PushRefusal, refusalReport, textPackets } from './sideband.ts'
 
 const STDERR_BYTES_KEPT = 2_000
+const EMPTY = Buffer.alloc(0)
 
 export type GitService = 'git-receive-pack' | 'git-upload-pack'
 
@@ -44,11 +45,14 @@ export interface GitAdapterOptions {
   root: string
   log: Log
   idleMaxMs?: number | undefined
+  packBytesMax?: number | undefined
 }
 
 export type GitAdapter = ReturnType<typeof createGitAdapter>
 
-export function createGitAdapter({ root, log, idleMaxMs = GIT_IDLE_MAX_MS }: GitAdapterOptions) {
+export function createGitAdapter(options: GitAdapterOptions) {
+  const { root, log, idleMaxMs = GIT_IDLE_MAX_MS, packBytesMax = PACK_BYTES_MAX } = options
+
   /** Hands a request over; resolves when it is answered or the client is gone. */
   async function hand(
     request: GitRequest,
@@ -84,7 +88,7 @@ export function createGitAdapter({ root, log, idleMaxMs = GIT_IDLE_MAX_MS }: Git
     }
     const fake = Object.assign(body, { method, url, headers: {} })
     git.handle(fake as unknown as IncomingMessage, reply.fake)
-    await feed(body, ended.signal)
+    await feed(body, ended.signal, reply)
     await reply.done
   }
 
@@ -101,15 +105,18 @@ export function createGitAdapter({ root, log, idleMaxMs = GIT_IDLE_MAX_MS }: Git
     if (request.service === 'git-upload-pack') void answered.then(() => child.kill())
   }
 
-  async function forward(
-    request: GitRequest,
-    head: Buffer,
-    source: GitBody,
-    push?: AcceptedPush,
-  ): Promise<void> {
+  async function forward(request: GitRequest, feed: Feed, push?: AcceptedPush): Promise<void> {
     const { repository, service } = request
-    const feed: Feed = (body, ended) => pump(head, source, body, ended)
     await hand(request, 'POST', `/${repository}/${service}`, feed, push)
+  }
+
+  /** git refuses a pack over the limit by itself, but does not say which limit. */
+  function watchSize(head: PushHead, reply: LibraryReply): (bytes: number) => void {
+    let left = packBytesMax
+    return (bytes) => {
+      if (left >= 0 && left < bytes) reply.prefix(textPackets(head, tooBig(packBytesMax)))
+      left -= bytes
+    }
   }
 
   return {
@@ -126,8 +133,8 @@ export function createGitAdapter({ root, log, idleMaxMs = GIT_IDLE_MAX_MS }: Git
     async fetch(request: GitRequest): Promise<void> {
       const source = readBody(request.req, idleMaxMs)
       const head = await readFetchHead(source)
-      if (head) await forward(request, head, source)
-      else await answer(request, Buffer.alloc(0))
+      if (!head) return answer(request, EMPTY)
+      return forward(request, (body, ended) => pump(head, source, body, ended))
     },
 
     /** POST git-receive-pack. `decide` may name a reason to refuse the whole push. Throws PktLineError. */
@@ -141,21 +148,25 @@ export function createGitAdapter({ root, log, idleMaxMs = GIT_IDLE_MAX_MS }: Git
       try {
         head = await readPushHead(source)
         // git's probe before a large push: it only wants to know whether it may.
-        if (head.updates.length === 0) return await answer(request, Buffer.alloc(0))
+        if (head.updates.length === 0) return await answer(request, EMPTY)
         decision = decide(head)
       } catch (error) {
         if (!(error instanceof PushTooLong)) throw error
         head = error.head
         decision = tooLong(error.message)
       }
-      if ('onProcess' in decision) return forward(request, head.bytes, source, decision)
+      if ('onProcess' in decision) {
+        const feed: Feed = (body, ended, reply) =>
+          pump(head.bytes, source, body, ended, watchSize(head, reply))
+        return forward(request, feed, decision)
+      }
       for await (const _ of source.rest()); // git reads no answer before it has sent its pack
       await answer(request, refusalReport(head, decision))
     },
   }
 }
 
-type Feed = (body: PassThrough, gitEnded: AbortSignal) => Promise<void>
+type Feed = (body: PassThrough, gitEnded: AbortSignal, reply: LibraryReply) => Promise<void>
 
 /**
  * The head goes in as the first chunk, whole: the library looks at no other. A client that leaves ends the
@@ -167,10 +178,12 @@ async function pump(
   source: GitBody,
   body: PassThrough,
   ended: AbortSignal,
+  passing: (bytes: number) => void = () => {},
 ): Promise<void> {
   body.write(head)
   try {
     for await (const chunk of source.rest()) {
+      passing(chunk.length)
       if (ended.aborted || body.write(chunk)) continue
       await once(body, 'drain', { signal: ended }).catch(() => {}) // git has ended: the rest is dropped
     }
@@ -188,6 +201,13 @@ async function answer({ res, service }: GitRequest, report: Buffer): Promise<voi
   })
   res.end(report)
   await finished(res, { readable: false }).catch(() => {}) // the client may be gone; nothing is lost
+}
+
+function tooBig(bytesMax: number): string[] {
+  return [
+    `error: the pack is over the limit of ${bytesMax} bytes, so nothing of it is kept`,
+    'hint: push the history in parts, or take large files out of it',
+  ]
 }
 
 function tooLong(message: string): PushRefusal {

@@ -13,6 +13,7 @@ export type Classified =
 
 export const BRANCHES = 'refs/heads/'
 const TAGS = 'refs/tags/'
+const HOSTED_HINT = 'push branches and tags only: git push hypeman --all, then --tags'
 const BUILD_TAGS = 'refs/tags/builds/'
 /** git allows line separators of Unicode in names; terminals and regular expressions do not agree on them. */
 const UNSHOWABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g
@@ -25,7 +26,7 @@ export function classify(update: RefUpdate, rules: RefRules): Classified {
   const { deployBranches, branchPolicy } = rules
   const unhosted = whyNotHosted(ref)
   if (unhosted !== undefined) {
-    return { kind: 'refused', update, reason: unhosted, hint: 'push branches and tags only' }
+    return { kind: 'refused', update, reason: unhosted, hint: HOSTED_HINT }
   }
   if (ref.startsWith(BUILD_TAGS)) {
     const reason = `${ref} is for the server: it writes these tags when a build is ready`

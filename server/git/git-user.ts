@@ -29,6 +29,7 @@ export interface GitUserOptions {
   /** Folder the git user can walk; gets hooks, launchers and an empty home. */
   staged: string
   hookSocket: string
+  packBytesMax?: number | undefined
 }
 
 export interface GitStream {
@@ -88,11 +89,12 @@ export async function createGitUser(options: GitUserOptions) {
   }
 }
 
-function environment({ node, staged, hookSocket }: GitUserOptions): Record<string, string> {
+function environment(options: GitUserOptions): Record<string, string> {
+  const { node, staged, hookSocket, packBytesMax = PACK_BYTES_MAX } = options
   const settings = {
     'core.hooksPath': join(staged, 'hooks'),
     'receive.advertisePushOptions': 'true',
-    'receive.maxInputSize': String(PACK_BYTES_MAX),
+    'receive.maxInputSize': String(packBytesMax),
     'transfer.fsckObjects': 'true',
     // Old histories have these; they harm nobody.
     'receive.fsck.zeroPaddedFilemode': 'warn',

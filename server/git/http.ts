@@ -33,6 +33,7 @@ export interface GitHttpOptions {
   live: LivePushes
   log: Log
   idleMaxMs?: number
+  packBytesMax?: number
 }
 
 interface Target {
@@ -42,8 +43,9 @@ interface Target {
 }
 
 export function createGitHttp(options: GitHttpOptions): Middleware {
-  const { apps, repositories, repositoriesRoot, authenticate, live, log, idleMaxMs } = options
-  const adapter = createGitAdapter({ root: repositoriesRoot, log, idleMaxMs })
+  const { apps, repositories, repositoriesRoot, authenticate, live, log } = options
+  const { idleMaxMs, packBytesMax } = options
+  const adapter = createGitAdapter({ root: repositoriesRoot, log, idleMaxMs, packBytesMax })
 
   async function resolve(principal: Principal, target: Target, service: GitService): Promise<App> {
     const { tenant, name, action } = target

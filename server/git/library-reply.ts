@@ -7,6 +7,8 @@ import { finished } from 'node:stream/promises'
 export interface LibraryReply {
   /** Give this to the library. */
   fake: ServerResponse
+  /** Puts bytes before what git answers, unless it has begun to. */
+  prefix(bytes: Buffer): void
   /** Ends the answer when git could not run. */
   fail(): void
   /** Resolves when the answer is sent or the client is gone; never rejects. */
@@ -15,6 +17,7 @@ export interface LibraryReply {
 
 export function createLibraryReply(res: ServerResponse): LibraryReply {
   const out = new PassThrough()
+  let hasBegun = false
   const face = {
     setHeader(name: string, value: string): void {
       // The library forbids keep-alive, which git's next request would use.
@@ -38,9 +41,15 @@ export function createLibraryReply(res: ServerResponse): LibraryReply {
     out.unpipe(res)
     out.resume()
   })
+  out.once('data', () => {
+    hasBegun = true
+  })
   out.pipe(res)
   return {
     fake: out as unknown as ServerResponse,
+    prefix(bytes: Buffer): void {
+      if (!hasBegun) out.write(bytes)
+    },
     fail(): void {
       if (!res.headersSent) res.statusCode = 500
       out.end()

@@ -78,7 +78,7 @@ export function mergeBuildArgs(
 ): Record<string, string> {
   const merged = BuildArgs.safeParse({ ...ofApp, ...buildArgs })
   if (merged.success) return merged.data
-  throw invalidRequest(`push options build-arg: ${merged.error.issues[0]?.message}`)
+  throw invalidRequest(`push options build-arg: ${reasonOf(merged.error)}`)
 }
 
 export function unknownLines({ unknown }: PushOptions): string[] {
@@ -97,7 +97,13 @@ function buildArg(option: string, value: string | undefined): [string, string] {
 function checked<T>(option: string, schema: z.ZodType<T>, value: unknown): T {
   const parsed = schema.safeParse(value)
   if (parsed.success) return parsed.data
-  throw wrong(option, parsed.error.issues[0]?.message ?? 'is wrong')
+  throw wrong(option, reasonOf(parsed.error))
+}
+
+function reasonOf({ issues: [issue] }: z.ZodError): string {
+  // A bad key of a record carries the reason one level down.
+  const inner = issue?.code === 'invalid_key' ? issue.issues[0] : undefined
+  return inner?.message ?? issue?.message ?? 'is wrong'
 }
 
 function wrong(option: string, why: string) {

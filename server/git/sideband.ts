@@ -4,6 +4,7 @@ import { FLUSH, type PushHead, pkt, type RefUpdate } from './pkt-line.ts'
 
 const REPORT_BAND = 1
 const TEXT_BAND = 2
+const SIDEBAND = 'side-band-64k'
 /** Of a side-band-64k packet, without its length and band. */
 const BAND_BYTES_MAX = 65_515
 
@@ -18,9 +19,14 @@ export interface PushRefusal {
 export function refusalReport(head: PushHead, { reasonFor, lines }: PushRefusal): Buffer {
   const results = head.updates.map((update) => pkt(`ng ${update.ref} ${reasonFor(update)}\n`))
   const report = Buffer.concat([pkt('unpack ok\n'), ...results, FLUSH])
-  if (!head.capabilities.has('side-band-64k')) return report
-  const text = Buffer.from(lines.map((line) => `${line}\n`).join(''))
-  return Buffer.concat([...band(TEXT_BAND, text), ...band(REPORT_BAND, report), FLUSH])
+  if (!head.capabilities.has(SIDEBAND)) return report
+  return Buffer.concat([textPackets(head, lines), ...band(REPORT_BAND, report), FLUSH])
+}
+
+/** Lines for the person, to be put before git's own answer; none for a client that can't show them. */
+export function textPackets({ capabilities }: PushHead, lines: readonly string[]): Buffer {
+  if (!capabilities.has(SIDEBAND)) return Buffer.alloc(0)
+  return Buffer.concat([...band(TEXT_BAND, Buffer.from(lines.map((line) => `${line}\n`).join('')))])
 }
 
 function* band(number: number, data: Buffer): Generator<Buffer> {

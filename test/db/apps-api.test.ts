@@ -69,6 +69,8 @@ test('settings are stored as given, replaced one by one, and null takes one back
     buildArgs: { VERSION: '1,2\n"3"' },
     policy: { cpus: 2 },
     cacheScope: 'team-web',
+    branchPolicy: 'reject',
+    gate: true,
   })
 })
 

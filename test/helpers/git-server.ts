@@ -52,6 +52,7 @@ export interface GitServerOptions {
   freeBytesMin?: number
   heartbeatMs?: number
   idleMaxMs?: number
+  packBytesMax?: number
   queuedMax?: number
   log?: Log
 }
@@ -107,7 +108,9 @@ export async function givenGitServer(
   const hookSocketPath = join(root, 'hook/hook.sock')
   const node = await reachable(process.execPath, `node-${process.version}`)
   const staged = join(root, 'staged')
-  const git = await createGitUser({ setpriv, user, node, staged, hookSocket: hookSocketPath })
+  const hookSocket = hookSocketPath
+  const { packBytesMax } = options
+  const git = await createGitUser({ setpriv, user, node, staged, hookSocket, packBytesMax })
   prependPath(git.launcherDir)
 
   const repositoriesRoot = join(root, 'repositories')
@@ -182,6 +185,7 @@ export async function givenGitServer(
       live,
       log,
       ...idleMaxMs,
+      ...(packBytesMax === undefined ? {} : { packBytesMax }),
     }),
     registry: (_req, res) => res.writeHead(404).end(),
     authenticate,
