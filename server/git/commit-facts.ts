@@ -6,7 +6,7 @@ import git from 'isomorphic-git'
 import type { GitUser } from './git-user.ts'
 
 /** isomorphic-git reads packs into memory as a whole: 500 MB of pack took 1.2 GB and 2 s. */
-const PACK_BYTES_READ_MAX = 64 * 1024 * 1024
+const PACK_BYTES_READ_MAX = 8 * 1024 * 1024
 
 export interface CommitFacts {
   /** Committer's time in seconds since the epoch. */

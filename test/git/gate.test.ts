@@ -1,5 +1,7 @@
 // A gated push: built before its branch moves. What fails moves nothing, and may be pushed again.
 import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { givenGatedServer } from '../helpers/gate.ts'
 
@@ -202,4 +204,16 @@ test('a shallow clone may push through the gate', async (t) => {
   const { exitCode, text } = await push.done
   assert.equal(exitCode, 0, text)
   assert.equal(await tip(), await repo.git('rev-parse', 'HEAD'))
+})
+
+test('a push that is not gated does not pay for the gate: its hook is not started', async (t) => {
+  const { server, repo } = await givenGatedServer(t, { gate: false })
+  const hook = join(server.root, 'staged/hooks/proc-receive')
+  await writeFile(hook, '#!/bin/sh\necho "the gate was asked" >&2\nexit 1\n')
+  const gated = await repo.push('-o', 'gate', 'hypeman', 'main')
+  assert.match(gated.text, /the gate was asked/)
+  assert.equal(gated.exitCode, 1)
+  const plain = await repo.push('-o', 'detach', 'hypeman', 'main')
+  assert.doesNotMatch(plain.text, /the gate was asked/)
+  assert.equal(plain.exitCode, 0)
 })
