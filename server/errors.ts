@@ -49,6 +49,10 @@ export const ERRORS = {
   body_too_large: { status: 413, means: 'the body is over its limit' },
   source_too_large: { status: 413, means: 'the source is over its limit' },
   queue_full: { status: 429, means: 'too many builds of the tenant wait; try again later' },
+  too_many_pushes: {
+    status: 429,
+    means: 'the token or the tenant has too many pushes under way; only git meets it',
+  },
   internal_error: {
     status: 500,
     means: "a mistake of the server; its log has the request's number",

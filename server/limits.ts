@@ -111,6 +111,11 @@ export const PUSH_CAPABILITIES_BYTES_MAX = 4 * KiB
 export const PUSH_OPTIONS_MAX = 128
 export const PUSH_OPTIONS_BYTES_MAX = 256 * KiB
 export const REF_NAME_BYTES_MAX = 512
+/** Under way at once: each holds a git process for as long as its build is watched. */
+export const PUSHES_PER_TOKEN_MAX = 64
+export const PUSHES_PER_TENANT_MAX = 128
+/** A client that takes nothing of an answer for so long is cut off. */
+export const GIT_STALL_MAX_MS = 120_000
 /** A client that sends nothing for so long, while the server waits for it, is cut off. */
 export const GIT_IDLE_MAX_MS = 300_000
 export const DISK_FREE_BYTES_MIN = 1 * GiB

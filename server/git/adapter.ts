@@ -46,12 +46,14 @@ export interface GitAdapterOptions {
   log: Log
   idleMaxMs?: number | undefined
   packBytesMax?: number | undefined
+  stallMaxMs?: number | undefined
 }
 
 export type GitAdapter = ReturnType<typeof createGitAdapter>
 
 export function createGitAdapter(options: GitAdapterOptions) {
-  const { root, log, idleMaxMs = GIT_IDLE_MAX_MS, packBytesMax = PACK_BYTES_MAX } = options
+  const { root, log, stallMaxMs } = options
+  const { idleMaxMs = GIT_IDLE_MAX_MS, packBytesMax = PACK_BYTES_MAX } = options
 
   /** Hands a request over; resolves when it is answered or the client is gone. */
   async function hand(
@@ -64,7 +66,7 @@ export function createGitAdapter(options: GitAdapterOptions) {
     // An instance per request, so that its events can't be another's.
     const suffix = push?.isGated ? GATED_SUFFIX : ''
     const git = new Git((name = '') => join(root, name) + suffix, { autoCreate: false })
-    const reply = createLibraryReply(request.res)
+    const reply = createLibraryReply(request.res, stallMaxMs)
     const body = new PassThrough()
     const ended = new AbortController()
     const fail = (error: Error) => {

@@ -13,6 +13,7 @@ import { deny } from './denial.ts'
 import type { LivePush, LivePushes } from './live.ts'
 import type { PushHead } from './pkt-line.ts'
 import { mergeBuildArgs, type PushOptions, parsePushOptions } from './push-options.ts'
+import { createPushPlaces, type PushLimits } from './push-places.ts'
 import type { Repositories } from './repositories.ts'
 import type { PushRefusal } from './sideband.ts'
 
@@ -34,6 +35,8 @@ export interface GitHttpOptions {
   log: Log
   idleMaxMs?: number
   packBytesMax?: number
+  stallMaxMs?: number
+  pushLimits?: PushLimits
 }
 
 interface Target {
@@ -44,8 +47,10 @@ interface Target {
 
 export function createGitHttp(options: GitHttpOptions): Middleware {
   const { apps, repositories, repositoriesRoot, authenticate, live, log } = options
-  const { idleMaxMs, packBytesMax } = options
-  const adapter = createGitAdapter({ root: repositoriesRoot, log, idleMaxMs, packBytesMax })
+  const { idleMaxMs, packBytesMax, stallMaxMs } = options
+  const bounds = { idleMaxMs, packBytesMax, stallMaxMs }
+  const adapter = createGitAdapter({ root: repositoriesRoot, log, ...bounds })
+  const places = createPushPlaces(options.pushLimits)
 
   async function resolve(principal: Principal, target: Target, service: GitService): Promise<App> {
     const { tenant, name, action } = target
@@ -68,6 +73,7 @@ export function createGitHttp(options: GitHttpOptions): Middleware {
     ctx.state.principal = principal
     const service = action === 'info/refs' ? askedService(ctx) : action
     const app = await resolve(principal, target, service)
+    if (service === 'git-receive-pack' && action === 'info/refs') places.requirePlace(principal)
     ctx.respond = false
     const request = { repository: `${app.id}.git`, service, req: ctx.req, res: ctx.res }
     if (action === 'info/refs') return adapter.advertise(request)
@@ -75,7 +81,20 @@ export function createGitHttp(options: GitHttpOptions): Middleware {
     const gone = new AbortController()
     ctx.res.once('close', () => gone.abort())
     if (ctx.res.closed) gone.abort()
-    return adapter.push(request, (head) => decide(head, app, principal, gone.signal))
+    let release = () => {}
+    try {
+      await adapter.push(request, (head) => {
+        const decision = decide(head, app, principal, gone.signal)
+        if ('reasonFor' in decision) return decision
+        // Asked for at info/refs as well, where nothing has been sent yet; but only this counts.
+        return orRefusal('too many pushes at once', () => {
+          release = places.take(principal)
+          return decision
+        })
+      })
+    } finally {
+      release()
+    }
   }
 
   function decide(
@@ -140,16 +159,21 @@ function refuseRefs(head: PushHead, rules: RefRules): PushRefusal | undefined {
 }
 
 function readOptions(head: PushHead, app: App): PushOptions | PushRefusal {
-  try {
+  return orRefusal('a push option is wrong', () => {
     const options = parsePushOptions(head.options)
     mergeBuildArgs(app.settings.buildArgs, options)
     return options
+  })
+}
+
+/** What an AppError says, as a refusal of all refs. */
+function orRefusal<T>(reason: string, work: () => T): T | PushRefusal {
+  try {
+    return work()
   } catch (error) {
     if (!(error instanceof AppError)) throw error
-    return {
-      reasonFor: () => 'a push option is wrong',
-      lines: [`error: ${error.message}`, 'hint: nothing of this push was kept'],
-    }
+    const hint = error.hint ?? 'nothing of this push was kept'
+    return { reasonFor: () => reason, lines: [`error: ${error.message}`, `hint: ${hint}`] }
   }
 }
 

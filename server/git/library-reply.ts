@@ -3,6 +3,7 @@
 import type { ServerResponse } from 'node:http'
 import { PassThrough } from 'node:stream'
 import { finished } from 'node:stream/promises'
+import { GIT_STALL_MAX_MS } from '../limits.ts'
 
 export interface LibraryReply {
   /** Give this to the library. */
@@ -15,7 +16,10 @@ export interface LibraryReply {
   done: Promise<void>
 }
 
-export function createLibraryReply(res: ServerResponse): LibraryReply {
+export function createLibraryReply(
+  res: ServerResponse,
+  stallMaxMs = GIT_STALL_MAX_MS,
+): LibraryReply {
   const out = new PassThrough()
   let hasBegun = false
   const face = {
@@ -37,7 +41,9 @@ export function createLibraryReply(res: ServerResponse): LibraryReply {
   res.statusCode = 200 // Koa starts with 404, and the library sets nothing
   res.on('error', () => {}) // 'close' follows
   const done = finished(res, { readable: false }).catch(() => {})
+  const stopWatch = cutStalled(res, stallMaxMs)
   void done.then(() => {
+    stopWatch()
     out.unpipe(res)
     out.resume()
   })
@@ -56,4 +62,18 @@ export function createLibraryReply(res: ServerResponse): LibraryReply {
     },
     done,
   }
+}
+
+/** Whoever takes nothing for so long holds a process and gets no more; a slow reader takes something. */
+function cutStalled(res: ServerResponse, stallMaxMs: number): () => void {
+  let lastTaken = Date.now()
+  const taken = () => {
+    lastTaken = Date.now()
+  }
+  res.on('drain', taken)
+  const timer = setInterval(() => {
+    if (!res.writableNeedDrain) taken()
+    else if (Date.now() - lastTaken >= stallMaxMs) res.destroy()
+  }, stallMaxMs / 4)
+  return () => clearInterval(timer)
 }

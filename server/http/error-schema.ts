@@ -27,6 +27,7 @@ export const ERROR_MESSAGES: Record<ErrorCode, string> = {
   body_too_large: 'the body is larger than 1048576 bytes',
   source_too_large: 'the source is larger than 536870912 bytes',
   queue_full: '1000 builds of acme wait already; the limit is 1000. Try again later.',
+  too_many_pushes: '64 pushes with this token are under way; no more are taken',
   internal_error: "internal error; the server's log has it as request 3f6c…",
   runner_unusable: 'no runner can be used here: /dev/kvm does not boot a guest',
   cancel_pending:

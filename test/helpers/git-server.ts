@@ -30,6 +30,7 @@ import { createHookSocket, type HookSocket } from '../../server/git/hook-socket.
 import { createGitHttp } from '../../server/git/http.ts'
 import { createIntake, type Intake } from '../../server/git/intake.ts'
 import { createLivePushes, type LivePushes } from '../../server/git/live.ts'
+import type { PushLimits } from '../../server/git/push-places.ts'
 import { createFindCommit } from '../../server/git/rebuild.ts'
 import { createReconciler, type Reconciler } from '../../server/git/reconcile.ts'
 import { createRepositories, type Repositories } from '../../server/git/repositories.ts'
@@ -53,6 +54,8 @@ export interface GitServerOptions {
   heartbeatMs?: number
   idleMaxMs?: number
   packBytesMax?: number
+  pushLimits?: PushLimits
+  stallMaxMs?: number
   queuedMax?: number
   log?: Log
 }
@@ -186,6 +189,8 @@ export async function givenGitServer(
       log,
       ...idleMaxMs,
       ...(packBytesMax === undefined ? {} : { packBytesMax }),
+      ...(options.pushLimits === undefined ? {} : { pushLimits: options.pushLimits }),
+      ...(options.stallMaxMs === undefined ? {} : { stallMaxMs: options.stallMaxMs }),
     }),
     registry: (_req, res) => res.writeHead(404).end(),
     authenticate,
