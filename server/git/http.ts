@@ -26,6 +26,14 @@ const SERVICES: readonly string[] = ['git-receive-pack', 'git-upload-pack']
 /** Either lets a token read a repository. */
 const READ_PERMISSIONS = ['app:read', 'build:read']
 
+const DETACHED_GATE: PushRefusal = {
+  reasonFor: () => 'a gated push cannot be detached',
+  lines: [
+    'error: push option detach does not go with a gate: a gated push waits for its build',
+    'hint: push without detach; nothing of this push was kept',
+  ],
+}
+
 export interface GitHttpOptions {
   apps: Pick<Apps, 'findForGit' | 'createForPush'>
   repositories: Repositories
@@ -106,8 +114,11 @@ export function createGitHttp(options: GitHttpOptions): Middleware {
     const rules = effectiveSettings(app.settings)
     const refusal = refuseRefs(head, rules)
     if (refusal) return refusal
+    const isBuilt = head.updates.some((update) => classify(update, rules).kind === 'build')
     const options = readOptions(head, app)
     if ('reasonFor' in options) return options
+    const isGated = isBuilt && (rules.gate === true || options.gate)
+    if (isGated && options.detach) return DETACHED_GATE
     const push: LivePush = {
       app,
       principal,
@@ -118,9 +129,8 @@ export function createGitHttp(options: GitHttpOptions): Middleware {
       gated: new Map(),
       over: new AbortController(),
     }
-    const isBuilt = head.updates.some((update) => classify(update, rules).kind === 'build')
     return {
-      isGated: isBuilt && (rules.gate === true || options.gate),
+      isGated,
       onProcess: (child) => live.add(child, push),
     }
   }

@@ -65,9 +65,6 @@ export function parsePushOptions(given: readonly string[]): PushOptions {
       unknown.push(option)
     }
   }
-  if (flags.detach && flags.gate) {
-    throw invalidRequest('push options detach and gate exclude each other: a gated push waits')
-  }
   return { ...flags, buildArgs, timeoutSeconds, unknown }
 }
 

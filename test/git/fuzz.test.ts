@@ -16,6 +16,11 @@ const CREATE = `${ZERO} ${'a'.repeat(40)} refs/heads/main\0 report-status side-b
 const BODIES: (string | Buffer)[] = [
   ...['', '0000', '0001', '0003', '0004', 'ffff', 'zzzz', '00', 'PACK'],
   ...[pktLine(CREATE), `${pktLine(CREATE)}0000`, `${pktLine(CREATE)}0000PACK\0\0\0\u0002`],
+  ...[
+    `${pktLine(`${CREATE} push-options`)}0000`,
+    `${pktLine(`${CREATE} push-options`)}0000000czzzz`,
+  ],
+  `${pktLine(`${CREATE} push-options atomic`)}0000${pktLine('gate')}${pktLine('timeout=x')}0000`,
   ...[pktLine('command=ls-refs\n'), pktLine(`want ${'a'.repeat(40)}\n`), '0032want nonsense'],
   gzipSync('0000'),
   gzipSync(Buffer.alloc(1_000_000)),

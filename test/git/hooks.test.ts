@@ -9,7 +9,7 @@ import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
-import { ZERO_OID } from '../../server/git/pkt-line.ts'
+import { FLUSH, pkt, ZERO_OID } from '../../server/git/pkt-line.ts'
 import { givenBuild } from '../helpers/builds.ts'
 import { type GitServer, givenGitServer } from '../helpers/git-server.ts'
 import { post, pushBody } from '../helpers/git-wire.ts'
@@ -206,4 +206,28 @@ test('a hook whose server dies ends: nothing is accepted, and a stored push stay
     assert.ok(result.stdout.startsWith('so far so good\nerror: the build server went away'))
     assert.ok(result.stdout.includes(text))
   }
+})
+
+test('a gate whose server dies rejects every ref, in the protocol of git', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'hm-hook-'))
+  t.after(() => rm(dir, { recursive: true, force: true }))
+  const path = join(dir, 's')
+  const dying = createServer((socket) => {
+    socket.once('data', () => socket.write('{"line":"so far so good"}\n', () => socket.destroy()))
+  })
+  dying.listen(path)
+  t.after(() => dying.close())
+  const refs = ['refs/heads/main', 'refs/tags/ü']
+  const commands = refs.map((ref) => pkt(`${ZERO_OID} ${'1'.repeat(40)} ${ref}`))
+  const input = Buffer.concat([pkt('version=1\0atomic\n'), FLUSH, ...commands, FLUSH])
+  const hook = execa(process.execPath, [CLIENT, 'proc-receive'], {
+    input,
+    env: { HYPEMAN_HOOK_SOCKET: path },
+    reject: false,
+  })
+  const { exitCode, stdout, stderr } = await hook
+  assert.equal(exitCode, 1)
+  const report = refs.map((ref) => pkt(`ng ${ref} the build server went away`))
+  assert.equal(stdout, Buffer.concat([pkt('version=1'), FLUSH, ...report, FLUSH]).toString())
+  assert.match(stderr, /^so far so good\nerror: the build server went away, so the push was not/)
 })

@@ -54,7 +54,6 @@ test('a wrong value refuses the push before anything is kept, and says what is w
     [['build-arg=BUILDKIT_SYNTAX=x'], /BUILDKIT_\* is reserved/],
     [['build-arg=A=1', 'build-arg=A=2'], /"build-arg=A=2": A is given twice/],
     [['no-cache=yes'], /"no-cache=yes": no-cache takes no value/],
-    [['detach', 'gate'], /push options detach and gate exclude each other/],
   ]
   for (const [options, message] of cases) {
     const given = options.flatMap((option) => ['-o', option])
@@ -89,6 +88,22 @@ test('detach ends the push when its build is queued', async (t) => {
   )
   const [build] = await server.builds()
   assert.deepEqual([build?.id, build?.status], [buildId, 'queued'])
+})
+
+test('a gated push cannot be detached, whether the app or the push asks for the gate', async (t) => {
+  const server = await givenGitServer(t)
+  const repo = await server.givenClient(t, 'web')
+  const asked = await repo.push('hypeman', '-o', 'detach', '-o', 'gate', 'main')
+  await server.db('apps').update({ settings: { gate: true } })
+  const set = await repo.push('hypeman', '-o', 'detach', 'main')
+  for (const { exitCode, text } of [asked, set]) {
+    assert.equal(exitCode, 1)
+    assert.match(text, /error: push option detach does not go with a gate/)
+    assert.match(text, /main -> main \(a gated push cannot be detached\)/)
+  }
+  const tag = await repo.push('hypeman', '-o', 'detach', 'main:refs/tags/v1')
+  assert.equal(tag.exitCode, 0, 'nothing is built')
+  assert.deepEqual(await server.builds(), [])
 })
 
 test('quiet shows how a build begins and ends, and the last lines of what failed', async (t) => {
