@@ -34,7 +34,8 @@ test('a queued build is cancelled by a newer push of its branch, and everybody i
   assert.equal(ended.status, 'cancelled')
   const shown = toPublic(ended, 'registry.test')
   assert.equal(shown.superseded_by, newer.id)
-  assert.match(endingLines(shown, undefined).join(), new RegExp(`superseded by build ${newer.id}`))
+  const context = { failed: undefined, links: { baseUrl: 'http://x' }, gatedBranch: undefined }
+  assert.match(endingLines(shown, context).join(), new RegExp(`superseded by build ${newer.id}`))
   const events = await readEvents(db, older.id, 0, 100)
   const last = events.filter((event) => event.type === 'log').at(-1)
   assert.equal(last?.line, `superseded by build ${newer.id} of a newer push to refs/heads/main`)

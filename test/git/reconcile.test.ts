@@ -122,13 +122,15 @@ test('two pushes whose hooks are heard in the other order keep the order in whic
   const middle = await moveUnseen(server, 'web')
   const newer = await moveUnseen(server, 'web')
   const heard = (oldSha: string, newSha: string) =>
-    server.intake.build({
-      app,
-      update: { oldSha, newSha, ref: 'refs/heads/main' },
-      pusher: 'ada',
-      source: 'push',
-      noCache: false,
-    })
+    server.intake.build(
+      {
+        app,
+        update: { oldSha, newSha, ref: 'refs/heads/main' },
+        pusher: 'ada',
+        source: 'push',
+      },
+      NO_OPTIONS,
+    )
   await heard(middle, newer)
   await heard(first, older)
   await heard(older, middle)
