@@ -18,6 +18,7 @@ import { proxyEnv } from './proxy.ts'
 
 /** Less willing to be killed than anything a step starts, but its children inherit it, so not exempt. */
 const OOM_SCORE = -500
+const MB = 1_000_000
 
 export interface Buildkitd {
   readonly socket: string
@@ -115,13 +116,23 @@ enabled = true
 rootless = ${rootless}
 snapshotter = "overlayfs"
 networkMode = "host"
-gc = false
+${collectorOf(config)}
 max-parallelism = ${Math.max(2, cpus)}
 [history]
 maxEntries = 1
 [registry.${quote(tunnel)}]
 http = true
 ${mirrors.join('')}`
+}
+
+/**
+ * A builder's disk must not fill up with what earlier builds left, so a build that goes on for longer than a
+ * minute, which is when the daemon begins to collect, gets the room back. A disk of the build's own has nothing
+ * to give.
+ */
+function collectorOf({ cache_disk: disk }: BuildConfig): string {
+  if (!disk) return 'gc = false'
+  return `gc = true\ngcpolicy = [{ all = true, maxUsedSpace = ${disk.max_used_mb * MB} }]`
 }
 
 /** The daemon would clip a step's output at 2 MiB and 200 KiB/s; the host has its own cap, and says so. */

@@ -6,6 +6,8 @@ import { z } from 'zod'
 import { asError } from './errors.ts'
 import {
   BUILD_TIMEOUT_SECONDS_MAX,
+  BUILDER_DISKS_GB_DEFAULT,
+  BUILDER_DISKS_GB_MAX,
   EGRESS_PORTS_DEFAULT,
   QUEUE_TTL_HOURS_DEFAULT,
   QUEUE_TTL_HOURS_MAX,
@@ -72,6 +74,7 @@ const Environment = z.object({
   MAX_CONCURRENT_BUILDS_PER_TENANT: wholeNumber(1, 1000).optional(),
   QUEUE_TTL_HOURS: wholeNumber(1, QUEUE_TTL_HOURS_MAX).default(QUEUE_TTL_HOURS_DEFAULT),
   BUILDER_IMAGE: z.string().min(1).optional(),
+  BUILDER_DISKS_MAX_GB: wholeNumber(2, BUILDER_DISKS_GB_MAX).default(BUILDER_DISKS_GB_DEFAULT),
   BUILD_TIMEOUT: wholeNumber(1, BUILD_TIMEOUT_SECONDS_MAX).default(600),
   REGISTRY_URL: httpUrl.optional(),
   REGISTRY_USERNAME: z.string().optional(),
@@ -129,6 +132,8 @@ export interface Config {
   /** How long a build may wait for a worker. */
   queueTtlHours: number
   builderImage: string | undefined
+  /** Of all builders, on one worker. */
+  builderDisksMaxGb: number
   buildTimeoutSeconds: number
   registryUrl: string | undefined
   registryUsername: string | undefined
@@ -176,6 +181,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     maxConcurrentBuildsPerTenant: e.MAX_CONCURRENT_BUILDS_PER_TENANT,
     queueTtlHours: e.QUEUE_TTL_HOURS,
     builderImage: e.BUILDER_IMAGE,
+    builderDisksMaxGb: e.BUILDER_DISKS_MAX_GB,
     buildTimeoutSeconds: e.BUILD_TIMEOUT,
     registryUrl: e.REGISTRY_URL?.replace(/\/+$/, ''),
     registryUsername: e.REGISTRY_USERNAME,

@@ -41,6 +41,11 @@ export const ALLOWED_DOMAINS_MAX = 100
 /** The disk is sparse: it takes what its state takes. */
 export const BUILDER_DISK_GB_DEFAULT = 20
 export const BUILDER_DISK_GB_MAX = 200
+/** All of them on one worker; BUILDER_DISKS_MAX_GB sets another one. */
+export const BUILDER_DISKS_GB_DEFAULT = 200
+export const BUILDER_DISKS_GB_MAX = 1_000_000
+/** A build works on a copy, so the largest one of a worker is this part of that. */
+export const BUILDER_DISK_SHARE_MAX = 0.5
 /** Those of apps do not count. */
 export const BUILDERS_PER_TENANT_MAX = 100
 /** Share of the disk that BuildKit's state may keep between builds. */

@@ -13,6 +13,10 @@ export const BUSY = `(
   end
 )`
 
+/** Columns of a builder without state. */
+export const EMPTIED =
+  'generation = null, generation_worker = null, generation_stamp = null, generation_bytes = null'
+
 /** Columns of a builder that nobody holds. */
 export const RELEASED =
   'active_build_id = null, lease_token = null, lease_worker = null, lease_until = null, saving_until = null, free_since = clock_timestamp()'

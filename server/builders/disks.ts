@@ -8,11 +8,16 @@ import type { Db } from '../db/pool.ts'
 import { makeLastingDisk } from '../disks/scratch-disk.ts'
 import { asError } from '../errors.ts'
 import { fsync } from '../fsync.ts'
-import { BUILDER_CLONE_DEADLINE_MS } from '../limits.ts'
+import {
+  BUILDER_CLONE_DEADLINE_MS,
+  BUILDER_DISKS_GB_DEFAULT,
+  DISK_FREE_BYTES_MIN,
+} from '../limits.ts'
 import { requireDiskRoom } from '../objects/disk-room.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'
 import type { Log } from '../telemetry/log.ts'
 import { type BuilderLease, createBuilderLease, type HeldBuilder } from './lease.ts'
+import { createBuilderRoom, diskBytes } from './room.ts'
 
 const GiB = 1024 ** 3
 
@@ -24,6 +29,8 @@ export interface BuilderDisksOptions {
   /** Of the builder image. */
   stamp: string
   mkfsExt4: string
+  /** What all of them may take together. */
+  maxBytes?: number
 }
 
 export interface BuilderDisk {
@@ -47,8 +54,10 @@ export type BuilderDisks = ReturnType<typeof createBuilderDisks>
 
 export function createBuilderDisks(options: BuilderDisksOptions) {
   const { db, log, root, worker, stamp, mkfsExt4 } = options
-  /** Files that builds have right now. */
-  const live = new Set<string>()
+  const maxBytes = options.maxBytes ?? BUILDER_DISKS_GB_DEFAULT * GiB
+  /** Files that builds have right now, and how large they may get. */
+  const live = new Map<string, number>()
+  const room = createBuilderRoom({ db, log, root, worker, maxBytes, live, sweep })
 
   /** The disk for a build that was just claimed; undefined when it has none, or none could be made. */
   async function take(build: ClaimedBuild): Promise<BuilderDisk | undefined> {
@@ -59,14 +68,17 @@ export function createBuilderDisks(options: BuilderDisksOptions) {
     if (!held) return undefined
     const name = `${build.id}-${build.attempt}`
     const file = join(root, key, `${name}.img`)
-    live.add(file)
+    live.set(file, 0)
     try {
-      await requireDiskRoom(await folder(key))
       const base = await usable(key, held)
+      const from = base === undefined ? undefined : join(root, key, `${base}.img`)
+      const bytes = held.diskSizeGb * GiB
       await rm(file, { force: true })
-      if (base === undefined) {
-        await makeLastingDisk(file, { bytes: held.diskSizeGb * GiB, mkfsExt4 })
-      } else await clone(join(root, key, `${base}.img`), file)
+      await room.take(file, bytes)
+      const copied = from === undefined ? 0 : await diskBytes(from)
+      await requireDiskRoom(await folder(key), DISK_FREE_BYTES_MIN + copied)
+      if (from === undefined) await makeLastingDisk(file, { bytes, mkfsExt4 })
+      else await clone(from, file)
       return asDisk({ build, key, lease, held, name, file, base })
     } catch (error) {
       log.warn({ err: asError(error).message, buildId: build.id }, 'no disk of its builder')
@@ -110,7 +122,8 @@ export function createBuilderDisks(options: BuilderDisksOptions) {
         await fsync(file)
         await fsync(join(root, key))
         // Whatever it held before is not used from here on, be it of another worker or another BuildKit.
-        isKept = await lease.promote(held.generation?.name, { name, worker, stamp })
+        const bytes = await diskBytes(file)
+        isKept = await lease.promote(held.generation?.name, { name, worker, stamp, bytes })
         if (isKept && base !== undefined) await rm(join(root, key, `${base}.img`), { force: true })
         return isKept
       },
@@ -127,7 +140,7 @@ export function createBuilderDisks(options: BuilderDisksOptions) {
 
   /** Removes files that no row names: what a dead server left, old generations, removed builders. */
   async function sweep(): Promise<string[]> {
-    const inUse = new Set(live)
+    const inUse = new Set(live.keys())
     const keys = await readdir(root).catch(() => [])
     const found = new Map<string, string[]>()
     for (const key of keys) found.set(key, await readdir(join(root, key)).catch(() => []))
@@ -143,13 +156,13 @@ export function createBuilderDisks(options: BuilderDisksOptions) {
         await rm(file, { recursive: true, force: true })
         removed.push(`${key}/${name}`)
       }
-      const isBusy = [...live].some((file) => file.startsWith(join(root, key)))
+      const isBusy = [...inUse].some((file) => file.startsWith(join(root, key)))
       if (!row && !isBusy) await rm(join(root, key), { recursive: true, force: true })
     }
     return removed
   }
 
-  return { take, sweep }
+  return { take, sweep, keepRoom: room.keep }
 }
 
 /** Where the host's file system can, without copying a byte. */

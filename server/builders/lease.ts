@@ -3,7 +3,7 @@
 import type { Db } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
 import { BUILDER_SAVE_DEADLINE_MS } from '../limits.ts'
-import { RELEASED } from './busy.ts'
+import { EMPTIED, RELEASED } from './busy.ts'
 
 /** One state of a builder's disk; it never changes again. */
 export interface Generation {
@@ -12,6 +12,12 @@ export interface Generation {
   worker: string
   /** What made it: another BuildKit may not understand it. */
   stamp: string
+}
+
+/** One that is to be the builder's. */
+export interface NextGeneration extends Generation {
+  /** What its file takes. */
+  bytes: number
 }
 
 export interface HeldBuilder {
@@ -44,11 +50,12 @@ export function createBuilderLease({ db, key, token }: { db: Db; key: string; to
     },
 
     /** Compare and swap: only on top of the generation it was cloned from. */
-    async promote(base: string | undefined, next: Generation): Promise<boolean> {
+    async promote(base: string | undefined, next: NextGeneration): Promise<boolean> {
       const promoted = await rows(
         db,
         `update builders
-         set generation = :name, generation_worker = :worker, generation_stamp = :stamp
+         set generation = :name, generation_worker = :worker, generation_stamp = :stamp,
+             generation_bytes = :bytes
          where key = :key and lease_token = :token and status = 'ready'
            and saving_until > clock_timestamp()
            and generation is not distinct from :base
@@ -60,9 +67,12 @@ export function createBuilderLease({ db, key, token }: { db: Db; key: string; to
 
     /** A generation that turned out to be bad. */
     async drop(name: string): Promise<void> {
-      await db('builders')
-        .where({ ...held, generation: name })
-        .update({ generation: null, generation_worker: null, generation_stamp: null })
+      const bad = { key, token, name }
+      await db.raw(
+        `update builders set ${EMPTIED}
+         where key = :key and lease_token = :token and generation = :name`,
+        bad,
+      )
       await db.raw(`select pg_notify('hypeman_builders', '')`)
     },
 

@@ -1,5 +1,6 @@
 // /builders: parse, call the service, shape the reply.
 import { z } from 'zod'
+import { TenantName } from '../auth/tenant.ts'
 import { tagFilter } from '../http/query.ts'
 import { json, route } from '../http/route.ts'
 import { BuilderId, CreateBuilder, toWire, WireBuilder } from './schema.ts'
@@ -8,7 +9,13 @@ import type { Builders } from './service.ts'
 const common = { tag: 'builders', resource: 'builder' }
 const params = z.object({ id: BuilderId })
 
+const tenant = TenantName.optional().meta({
+  description: "Another tenant's builders; needs `builder:admin`.",
+})
+const query = z.strictObject({ tenant })
+
 const ListQuery = z.strictObject({
+  tenant,
   tags: tagFilter('Builders that have all of them: `?tags[team]=web`.'),
 })
 
@@ -38,7 +45,7 @@ export function builderRoutes({ builders }: { builders: Builders }) {
       query: ListQuery,
       replies: { 200: json('The builders', z.array(WireBuilder)) },
       async handle({ principal, query }) {
-        return { status: 200, json: (await builders.list(principal, query.tags)).map(toWire) }
+        return { status: 200, json: (await builders.list(principal, query)).map(toWire) }
       },
     }),
     route({
@@ -49,9 +56,10 @@ export function builderRoutes({ builders }: { builders: Builders }) {
       summary: 'One builder',
       permission: 'builder:read',
       params,
+      query,
       replies: { 200: json('The builder', WireBuilder) },
-      async handle({ principal, params: { id } }) {
-        return { status: 200, json: toWire(await builders.get(principal, id)) }
+      async handle({ principal, params: { id }, query: { tenant } }) {
+        return { status: 200, json: toWire(await builders.get(principal, id, tenant)) }
       },
     }),
     route({
@@ -62,10 +70,11 @@ export function builderRoutes({ builders }: { builders: Builders }) {
       summary: 'Remove a builder and its disk',
       permission: 'builder:delete',
       params,
+      query,
       replies: { 204: { description: 'Gone' } },
       errors: ['conflict'],
-      async handle({ principal, params: { id } }) {
-        await builders.remove(principal, id)
+      async handle({ principal, params: { id }, query: { tenant } }) {
+        await builders.remove(principal, id, tenant)
         return { status: 204, empty: true }
       },
     }),
@@ -77,10 +86,11 @@ export function builderRoutes({ builders }: { builders: Builders }) {
       summary: "Empty a builder's disk",
       permission: 'builder:write',
       params,
+      query,
       replies: { 202: json('The builder, `pruning` and soon `ready`', WireBuilder) },
       errors: ['conflict'],
-      async handle({ principal, params: { id } }) {
-        return { status: 202, json: toWire(await builders.prune(principal, id)) }
+      async handle({ principal, params: { id }, query: { tenant } }) {
+        return { status: 202, json: toWire(await builders.prune(principal, id, tenant)) }
       },
     }),
   ]

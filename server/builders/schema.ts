@@ -44,6 +44,9 @@ export const WireBuilder = z
     id: BuilderId,
     name: name.optional(),
     disk_size_gb: diskSizeGb,
+    disk_used_bytes: z.int().meta({
+      description: 'What its state takes on the host; 0 when it has none.',
+    }),
     status: BuilderStatus,
     max_concurrency: z.literal(1),
     active_build_id: z.string().optional(),
@@ -64,6 +67,8 @@ export interface Builder {
   /** The app it was made for, which alone may use it. */
   appId: string | undefined
   diskSizeGb: number
+  /** Of the host's disk, by its state. */
+  diskUsedBytes: number
   tags: Record<string, string>
   status: BuilderStatus
   /** The build that has it now. */
@@ -91,6 +96,7 @@ export function toWire(builder: Builder): WireBuilder {
   return {
     id: builder.id,
     disk_size_gb: builder.diskSizeGb,
+    disk_used_bytes: builder.diskUsedBytes,
     status: builder.status,
     max_concurrency: 1,
     queued_builds: builder.queuedBuilds,

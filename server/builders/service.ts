@@ -1,10 +1,15 @@
 // The rules around builders: whose they are, when they may go, and which one a build gets.
 import { createId } from '@paralleldrive/cuid2'
 import type { Knex } from 'knex'
-import type { Principal } from '../auth/principal.ts'
+import { may, type Principal } from '../auth/principal.ts'
 import type { Db, Queryable } from '../db/pool.ts'
-import { AppError, notFound } from '../errors.ts'
-import { BUILDER_DISK_GB_DEFAULT, BUILDERS_PER_TENANT_MAX } from '../limits.ts'
+import { AppError, invalidRequest, notFound } from '../errors.ts'
+import {
+  BUILDER_DISK_GB_DEFAULT,
+  BUILDER_DISK_SHARE_MAX,
+  BUILDER_DISKS_GB_DEFAULT,
+  BUILDERS_PER_TENANT_MAX,
+} from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Builder, BuilderUse, CreateBuilder } from './schema.ts'
 import { createBuilderStore } from './store.ts'
@@ -15,6 +20,8 @@ export interface BuildersOptions {
   /** Whether apps get a builder of their own; without disks it would only queue their builds up. */
   forApps: boolean
   perTenantMax?: number
+  /** What all disks of a worker may take together. */
+  disksMaxGb?: number
 }
 
 /** The app a build is of, as far as builders care. */
@@ -33,12 +40,15 @@ export function createBuilders({
   log,
   forApps,
   perTenantMax = BUILDERS_PER_TENANT_MAX,
+  disksMaxGb = BUILDER_DISKS_GB_DEFAULT,
 }: BuildersOptions) {
   const store = createBuilderStore({ db })
+  const sizeMaxGb = Math.max(1, Math.floor(disksMaxGb * BUILDER_DISK_SHARE_MAX))
+  const sizeDefaultGb = Math.min(BUILDER_DISK_GB_DEFAULT, sizeMaxGb)
 
   /** Runs it on a builder that has no build and gets none meanwhile. */
   async function alone(
-    { tenant }: Principal,
+    tenant: string,
     id: string,
     work: (trx: Knex.Transaction, builder: Builder) => Promise<void>,
   ): Promise<void> {
@@ -55,8 +65,8 @@ export function createBuilders({
     })
   }
 
-  async function get({ tenant }: Principal, id: string): Promise<Builder> {
-    const builder = await store.find(tenant, id)
+  async function get(principal: Principal, id: string, inTenant?: string): Promise<Builder> {
+    const builder = await store.find(tenantFor(principal, inTenant), id)
     if (!builder) throw notFound('builder')
     return builder
   }
@@ -64,8 +74,8 @@ export function createBuilders({
   async function made(trx: Queryable, { id: appId, name, tenant }: BuilderApp): Promise<Builder> {
     const known = await store.ofApp(trx, appId)
     if (known) return known
-    const diskSizeGb = BUILDER_DISK_GB_DEFAULT
-    const added = await store.insert(trx, { tenant, id: createId(), name, appId, diskSizeGb })
+    const builder = { tenant, id: createId(), name, appId, diskSizeGb: sizeDefaultGb }
+    const added = await store.insert(trx, builder)
     return added ?? (await store.ofApp(trx, appId))!
   }
 
@@ -74,7 +84,11 @@ export function createBuilders({
 
     async create(principal: Principal, wanted: CreateBuilder): Promise<Builder> {
       const { tenant } = principal
-      const { id = createId(), name, tags, disk_size_gb: diskSizeGb } = wanted
+      const { id = createId(), name, tags, disk_size_gb: diskSizeGb = sizeDefaultGb } = wanted
+      if (diskSizeGb > sizeMaxGb) {
+        const of = `of the ${disksMaxGb} GB that all builders have (BUILDER_DISKS_MAX_GB)`
+        throw invalidRequest(`disk_size_gb=${diskSizeGb}: must be at most ${sizeMaxGb}, half ${of}`)
+      }
       const builder = await db.transaction(async (trx) => {
         await store.lockTenant(trx, tenant)
         if ((await store.count(trx, tenant)) >= perTenantMax) {
@@ -83,8 +97,7 @@ export function createBuilders({
             `${tenant} has ${perTenantMax} builders already; delete one first`,
           )
         }
-        const size = diskSizeGb ?? BUILDER_DISK_GB_DEFAULT
-        const added = await store.insert(trx, { tenant, id, name, tags, diskSizeGb: size })
+        const added = await store.insert(trx, { tenant, id, name, tags, diskSizeGb })
         if (!added) throw new AppError('already_exists', `there is a builder ${id} already`)
         return added
       })
@@ -92,10 +105,23 @@ export function createBuilders({
       return builder
     },
 
-    list: ({ tenant }: Principal, tags?: Record<string, string>) => store.list({ tenant, tags }),
+    /** Those of the caller's tenant, or of the one that an admin names. */
+    async list(
+      principal: Principal,
+      { tags, tenant }: { tags?: Record<string, string> | undefined; tenant?: string | undefined },
+    ): Promise<Builder[]> {
+      if (!mayEnter(principal, tenant)) {
+        throw new AppError(
+          'forbidden',
+          `query tenant=${JSON.stringify(tenant)}: builders of another tenant need builder:admin`,
+        )
+      }
+      return store.list({ tenant: tenant ?? principal.tenant, tags })
+    },
 
-    async remove(principal: Principal, id: string): Promise<void> {
-      await alone(principal, id, async (trx, builder) => {
+    async remove(principal: Principal, id: string, inTenant?: string): Promise<void> {
+      const tenant = tenantFor(principal, inTenant)
+      await alone(tenant, id, async (trx, builder) => {
         const [waiting] = builder.queuedBuilds
         if (waiting !== undefined) {
           throw new AppError(
@@ -105,13 +131,14 @@ export function createBuilders({
         }
         await store.remove(trx, builder.key)
       })
-      log.info({ tenant: principal.tenant, builder: id, user: principal.user }, 'builder gone')
+      log.info({ tenant, builder: id, user: principal.user }, 'builder gone')
     },
 
-    async prune(principal: Principal, id: string): Promise<Builder> {
-      await alone(principal, id, (trx, builder) => store.prune(trx, builder.key))
-      log.info({ tenant: principal.tenant, builder: id, user: principal.user }, 'builder pruned')
-      return get(principal, id)
+    async prune(principal: Principal, id: string, inTenant?: string): Promise<Builder> {
+      const tenant = tenantFor(principal, inTenant)
+      await alone(tenant, id, (trx, builder) => store.prune(trx, builder.key))
+      log.info({ tenant, builder: id, user: principal.user }, 'builder pruned')
+      return get(principal, id, inTenant)
     },
 
     /** The next build of the app finds its own builder empty; what a build of it saves now is dropped. */
@@ -159,4 +186,14 @@ export function createBuilders({
       return { key: builder.key, id: builder.id, promotes }
     },
   }
+}
+
+function mayEnter(principal: Principal, tenant: string | undefined): boolean {
+  return tenant === undefined || tenant === principal.tenant || may(principal, 'builder:admin')
+}
+
+/** A builder of a tenant that is not theirs is to others as unknown as one that never was. */
+function tenantFor(principal: Principal, asked: string | undefined): string {
+  if (!mayEnter(principal, asked)) throw notFound('builder')
+  return asked ?? principal.tenant
 }

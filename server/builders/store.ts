@@ -5,7 +5,7 @@ import type { Knex } from 'knex'
 import type { Db, Queryable } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
 import { WITHIN_TENANT } from '../queue/order.ts'
-import { BUSY, RELEASED } from './busy.ts'
+import { BUSY, EMPTIED, RELEASED } from './busy.ts'
 import type { Builder } from './schema.ts'
 
 export interface NewBuilder {
@@ -107,7 +107,7 @@ export function createBuilderStore({ db }: { db: Db }) {
     async prune(trx: Queryable, key: string): Promise<void> {
       await trx.raw(
         `update builders
-         set status = 'pruning', generation = null, generation_worker = null, ${RELEASED}
+         set status = 'pruning', ${EMPTIED}, ${RELEASED}
          where key = ?`,
         [key],
       )
@@ -125,6 +125,7 @@ function toBuilder(row: any): Builder {
     name: row.name ?? undefined,
     appId: row.app_id ?? undefined,
     diskSizeGb: row.disk_size_gb,
+    diskUsedBytes: Number(row.generation_bytes ?? 0),
     tags: row.tags,
     status: row.status,
     activeBuildId: row.busy ? (row.active_build_id ?? undefined) : undefined,

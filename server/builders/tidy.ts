@@ -5,14 +5,14 @@ import { rows } from '../db/pool.ts'
 import { asError } from '../errors.ts'
 import { BUILDER_IDLE_DAYS, BUILDERS_TIDY_INTERVAL_MS } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
-import { BUSY } from './busy.ts'
+import { BUSY, EMPTIED } from './busy.ts'
 import type { BuilderDisks } from './disks.ts'
 
 export interface TidyOptions {
   db: Db
   listener: Listener
   log: Log
-  disks: Pick<BuilderDisks, 'sweep'>
+  disks: Pick<BuilderDisks, 'sweep' | 'keepRoom'>
 }
 
 export function createBuilderTidy({ db, listener, log, disks }: TidyOptions) {
@@ -26,7 +26,7 @@ export function createBuilderTidy({ db, listener, log, disks }: TidyOptions) {
     const idle = await rows<{ id: string }>(
       db,
       `update builders
-       set generation = null, generation_worker = null, generation_stamp = null
+       set ${EMPTIED}
        where generation is not null and not ${BUSY}
          and coalesce(last_used_at, created_at) < clock_timestamp() - ? * interval '1 day'
        returning id`,
@@ -35,6 +35,7 @@ export function createBuilderTidy({ db, listener, log, disks }: TidyOptions) {
     // Read before the sweep: one that is pruned during it waits for the next.
     const pruned = await db('builders').where({ status: 'pruning' }).select('key')
     const removed = await disks.sweep()
+    await disks.keepRoom()
     if (removed.length + idle.length > 0) log.info({ removed, idle }, 'disks of builders removed')
     if (pruned.length === 0) return
     const keys = pruned.map(({ key }) => key)

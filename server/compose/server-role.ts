@@ -53,6 +53,7 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
     db,
     log: log.child({ mod: 'builders' }),
     forApps: config.runner !== 'bubblewrap',
+    disksMaxGb: config.builderDisksMaxGb,
   })
   const intake = createIntake({ db, store, queue, objects, builders, repositories, git })
   const gates = createGates({ db, store, queue, repositories, log: log.child({ mod: 'gates' }) })

@@ -26,6 +26,7 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
     worker: workerName,
     stamp: builderDigest,
     mkfsExt4: core.parts.mkfsExt4,
+    maxBytes: config.builderDisksMaxGb * 1024 ** 3,
   })
 
   const { egressCaFile: caFile } = config

@@ -46,6 +46,7 @@ test('the public client makes, lists, gets, prunes and deletes a builder', async
   assert.equal(made.status, 'ready')
   assert.equal(made.max_concurrency, 1)
   assert.equal(made.disk_size_gb, 5)
+  assert.equal((made as { disk_used_bytes?: number }).disk_used_bytes, 0)
   assert.deepEqual(made.queued_builds, [])
   const other = await client.builders.create({ name: 'Second of two' })
   assert.match(other.id, /^[a-z0-9]{24}$/)
@@ -89,6 +90,47 @@ test("another tenant's builder is as unknown as one that never was", async (t) =
   assert.equal((await submit(api, eve, { builder_id: 'ci' })).status, 404)
   // The same id is free for her.
   assert.equal((await call('POST', '/builders', { id: 'ci' }, eve)).status, 201)
+})
+
+test('an admin sees, empties and deletes builders of another tenant by naming it', async (t) => {
+  const { api, call } = await givenBuilders(t)
+  await call('POST', '/builders', { id: 'ci' })
+  const root = await api.token({ sub: 'root', tenant: 'ops', admin: true })
+  const eve = await api.token({ sub: 'eve', tenant: 'globex' })
+  const tenant = '?tenant=acme'
+  assert.deepEqual((await call('GET', '/builders', undefined, root)).body, [])
+  const { body } = await call('GET', `/builders${tenant}`, undefined, root)
+  assert.deepEqual(
+    body.map(({ id }: { id: string }) => id),
+    ['ci'],
+  )
+  assert.equal((await call('GET', `/builders/ci${tenant}`, undefined, root)).body.id, 'ci')
+  assert.equal((await call('GET', '/builders/ci', undefined, root)).status, 404)
+  const refused = await call('GET', `/builders${tenant}`, undefined, eve)
+  assert.deepEqual([refused.status, refused.body.code], [403, 'forbidden'])
+  for (const [method, path] of [
+    ['GET', '/builders/ci'],
+    ['POST', '/builders/ci/prune'],
+    ['DELETE', '/builders/ci'],
+  ] as const) {
+    assert.equal((await call(method, path + tenant, undefined, eve)).status, 404, path)
+  }
+  const pruned = await call('POST', `/builders/ci/prune${tenant}`, undefined, root)
+  assert.deepEqual([pruned.status, pruned.body.status], [202, 'pruning'])
+  assert.equal((await call('DELETE', `/builders/ci${tenant}`, undefined, root)).status, 204)
+  assert.equal((await call('GET', '/builders/ci')).status, 404)
+})
+
+test('a disk that could never have room on this host is refused, and says how large one may be', async (t) => {
+  const { api, call } = await givenBuilders(t, { builderDisksMaxGb: 10 })
+  const { status, body } = await call('POST', '/builders', { id: 'ci', disk_size_gb: 6 })
+  assert.deepEqual([status, body.code], [400, 'invalid_request'])
+  assert.match(body.message, /disk_size_gb=6: must be at most 5, .*BUILDER_DISKS_MAX_GB/)
+  assert.equal((await call('POST', '/builders', { id: 'ci' })).body.disk_size_gb, 5)
+  await call('POST', '/apps', { name: 'web' })
+  const [app] = await api.db('apps').where({ name: 'web' })
+  const used = await api.builders.ofApp(api.db, app, { promotes: true })
+  assert.equal((await call('GET', `/builders/${used!.id}`)).body.disk_size_gb, 5)
 })
 
 test('each permission opens its own routes', async (t) => {

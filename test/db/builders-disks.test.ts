@@ -24,8 +24,16 @@ async function givenDisks(t: TestContext) {
   const root = await mkdtemp(join(tmpdir(), 'hm-builders-'))
   t.after(() => rm(root, { recursive: true, force: true }))
   const { mkfsExt4 } = await testParts()
-  const disksOf = (worker: string, stamp: string) =>
-    createBuilderDisks({ db, log: silent, root, worker, stamp, mkfsExt4 })
+  const disksOf = (worker: string, stamp: string, maxBytes?: number) =>
+    createBuilderDisks({
+      db,
+      log: silent,
+      root,
+      worker,
+      stamp,
+      mkfsExt4,
+      ...(maxBytes === undefined ? {} : { maxBytes }),
+    })
   const disks = disksOf('w', 'image-1')
   const store = createBuilderStore({ db })
   const made = await store.insert(db, { tenant: 'acme', id: 'ci', diskSizeGb: 1 })
@@ -154,7 +162,7 @@ test('promotions that race for one builder: one wins, and its file is the one th
   const stranger = createBuilderLease({ db, key, token: build.leaseToken })
   const results = await Promise.all([
     disk.promote(),
-    stranger.promote(undefined, { name: 'stranger', worker: 'w', stamp: 'image-1' }),
+    stranger.promote(undefined, { name: 'stranger', worker: 'w', stamp: 'image-1', bytes: 0 }),
   ])
   assert.equal(results.filter(Boolean).length, 1)
   await disk.release()
@@ -236,4 +244,83 @@ test('what was pruned is gone before the builder is ready, and an idle builder l
   await db.raw(`select pg_notify('hypeman_builders', '')`)
   while ((await files().catch(() => [])).length > 0) await null
   assert.equal(await generation(), null)
+})
+
+test('what a saved state takes on the host is known, and forgotten with it', async (t) => {
+  const { db, key, store, saved, files, root } = await givenDisks(t)
+  await saved('x'.repeat(100_000))
+  const [name] = await files()
+  const { blocks } = await stat(join(root, key, name!))
+  const builder = async () => (await store.find('acme', 'ci'))!
+  assert.equal((await builder()).diskUsedBytes, blocks * 512)
+  assert.ok(blocks * 512 >= 100_000)
+  await store.prune(db, key)
+  assert.equal((await builder()).diskUsedBytes, 0)
+})
+
+/** Another builder with a state, last used so many hours ago. */
+async function givenIdle(
+  { db, store, root }: Awaited<ReturnType<typeof givenDisks>>,
+  { id, hours }: { id: string; hours: number },
+): Promise<string> {
+  const { key } = (await store.insert(db, { tenant: 'acme', id, diskSizeGb: 1 }))!
+  const file = join(root, key, 'state.img')
+  await mkdir(join(root, key))
+  await writeFile(file, 'x'.repeat(1024 ** 2))
+  await db('builders')
+    .where({ key })
+    .update({
+      generation: 'state',
+      generation_worker: 'w',
+      generation_stamp: 'image-1',
+      last_used_at: db.raw(`now() - ? * interval '1 hour'`, [hours]),
+    })
+  return file
+}
+
+const GiB = 1024 ** 3
+const exists = (file: string) =>
+  stat(file).then(
+    () => true,
+    () => false,
+  )
+
+test('when all disks are too much together, the builders used longest ago are emptied first', async (t) => {
+  const env = await givenDisks(t)
+  const old = await givenIdle(env, { id: 'old', hours: 3 })
+  const older = await givenIdle(env, { id: 'older', hours: 4 })
+  const recent = await givenIdle(env, { id: 'recent', hours: 1 })
+  const { disk } = await env.taken(env.disksOf('w', 'image-1', GiB + 1.5 * 1024 ** 2))
+  assert.equal(disk.isWarm, false)
+  assert.deepEqual(await Promise.all([older, old, recent].map(exists)), [false, false, true])
+  const left = await env.db('builders').whereNotNull('generation').select('id')
+  assert.deepEqual(left, [{ id: 'recent' }])
+})
+
+test('a disk that a build writes counts with its whole size, and builders with a build are not emptied', async (t) => {
+  const env = await givenDisks(t)
+  const idle = await givenIdle(env, { id: 'idle', hours: 1 })
+  const disks = env.disksOf('w', 'image-1', 1.5 * GiB)
+  const first = await env.taken(disks)
+  const { key } = (await env.store.insert(env.db, { tenant: 'acme', id: 'two', diskSizeGb: 1 }))!
+  await givenBuild(env.db, { builder: { key, id: 'two', promotes: true } })
+  const second = (await claimNext(env.db, 'w'))!
+  assert.equal(await disks.take(second), undefined, 'no disk, and its build goes on without')
+  assert.equal(await exists(idle), false)
+  assert.equal(await exists(first.disk.file), true)
+  await first.disk.release()
+  assert.ok(await disks.take(second))
+})
+
+test('after the limit became smaller, idle builders are emptied until it holds', async (t) => {
+  const env = await givenDisks(t)
+  const old = await givenIdle(env, { id: 'old', hours: 3 })
+  const recent = await givenIdle(env, { id: 'recent', hours: 1 })
+  const { db, listener } = env
+  const disks = env.disksOf('w', 'image-1', 1.5 * 1024 ** 2)
+  const tidy = createBuilderTidy({ db, listener, log: silent, disks })
+  tidy.start()
+  t.after(() => tidy.stop())
+  while (await exists(old)) await null
+  assert.equal(await exists(recent), true)
 })

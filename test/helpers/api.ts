@@ -56,6 +56,7 @@ export interface TestApiOptions {
   now?: () => number
   queuedMax?: number
   buildersMax?: number
+  builderDisksMaxGb?: number
   uploadLimits?: UploadLimits
   freeBytesMin?: number
   findCommit?: SubmissionsOptions['findCommit']
@@ -98,6 +99,7 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
     log: silent,
     forApps: true,
     ...(options.buildersMax ? { perTenantMax: options.buildersMax } : {}),
+    ...(options.builderDisksMaxGb ? { disksMaxGb: options.builderDisksMaxGb } : {}),
   })
   const submissions = createSubmissions({
     db,

@@ -140,6 +140,14 @@ test('a mirrored registry is read through ours first, below its own name', () =>
   assert.match(toml, /\[registry\."ghcr\.io"\]\nmirrors = \["localhost:5000\/mirror\/ghcr\.io"\]/)
 })
 
+test('the daemon collects on the disk of a builder alone, down to what may stay there', () => {
+  const options = { socket: '/s', cpus: 2, rootless: false }
+  assert.match(buildkitdToml(givenConfig(), options), /\ngc = false\n/)
+  const cache_disk = { max_used_mb: 12_884, keep_hours: 168, save: true }
+  const toml = buildkitdToml({ ...givenConfig(), cache_disk }, options)
+  assert.match(toml, /\ngc = true\ngcpolicy = \[\{ all = true, maxUsedSpace = 12884000000 \}\]\n/)
+})
+
 test('a tunnel listens on loopback only and leads to the same port of the host', () => {
   const [, , listen, dial] = tunnelArgs(5000)
   assert.match(listen ?? '', /^TCP-LISTEN:5000,bind=127\.0\.0\.1,/)
