@@ -34,6 +34,8 @@ export const BUILD_DISK_BYTES = 20 * GiB
 export const BUILD_ARGS_MAX = 100
 export const BUILD_ARG_BYTES_MAX = 64 * KiB
 export const BUILD_TAGS_MAX = 50
+/** Of one build, for what it says of its cache. */
+export const STEPS_COUNTED_MAX = 100_000
 export const BUILD_SECRETS_MAX = 50
 export const ALLOWED_DOMAINS_MAX = 100
 

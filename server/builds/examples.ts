@@ -11,6 +11,12 @@ export const BUILD_EXAMPLE = {
     source_hash: 'sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08',
     buildkit_version: 'v0.33.1',
     timestamp: '2026-05-04T12:00:24Z',
+    cache: {
+      source: 'registry' as const,
+      steps_total: 6,
+      steps_cached: 1,
+      imported: ['cache/ada/hello'],
+    },
   },
   app: 'hello',
   ref: 'refs/heads/main',

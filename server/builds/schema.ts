@@ -192,6 +192,22 @@ export const BuildRequest = z.strictObject({
 })
 export type BuildRequest = z.infer<typeof BuildRequest>
 
+export const CacheSource = z.enum(['builder', 'registry', 'mixed', 'none']).meta({
+  description:
+    "Where cached steps come from: the builder's disk, the registry, or `mixed` when both had state, since BuildKit does not tell which it took. `none` when no step was cached.",
+})
+
+export const CacheFacts = z
+  .object({
+    source: CacheSource,
+    steps_total: z.int(),
+    steps_cached: z.int(),
+    imported: z.array(z.string()).meta({ description: 'Registry caches that were found.' }),
+    exported: z.string().optional().meta({ description: 'The registry cache that was written.' }),
+  })
+  .meta({ id: 'BuildCache', description: 'What the build took from cache.' })
+export type CacheFacts = z.infer<typeof CacheFacts>
+
 export const Provenance = z
   .object({
     base_image_digest: z.string().optional(),
@@ -212,13 +228,7 @@ export const Provenance = z
     attestations_digest: z.string().optional().meta({
       description: 'Index of the image and its attestations, in `builds/<id>`, tag `attested`.',
     }),
-    cache: z
-      .object({
-        imported: z.array(z.string()).meta({ description: 'Caches that were found.' }),
-        exported: z.string().optional().meta({ description: 'The cache that was written.' }),
-      })
-      .optional()
-      .meta({ description: 'Only of builds with a registry cache; by repository.' }),
+    cache: CacheFacts.optional(),
   })
   .meta({ id: 'BuildProvenance' })
 export type Provenance = z.infer<typeof Provenance>

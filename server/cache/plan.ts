@@ -2,7 +2,7 @@
 // do. Whether a build is an admin's was decided by permission when it was submitted.
 import type { CacheUse } from '../../agent/protocol.ts'
 import type { RepoAccess } from '../auth/registry-claims.ts'
-import type { BuildRequest, Provenance } from '../builds/schema.ts'
+import type { BuildRequest, CacheFacts } from '../builds/schema.ts'
 import { globalCache, tenantCache } from './keys.ts'
 
 export interface CachePlan {
@@ -32,9 +32,11 @@ export function cacheAccess(plan: CachePlan): RepoAccess[] {
 }
 
 /** What the build did with its caches; the agent's word counts within the plan only. */
-export function cacheUsed(plan: CachePlan, use: CacheUse | undefined): Pick<Provenance, 'cache'> {
-  if (plan.imports.length === 0 && plan.export === undefined) return {}
+export function cacheUsed(
+  plan: CachePlan,
+  use: CacheUse | undefined,
+): Pick<CacheFacts, 'imported' | 'exported'> {
   const imported = plan.imports.filter((repo) => use?.imported.includes(repo))
   const exported = use?.exported && plan.export !== undefined ? { exported: plan.export } : {}
-  return { cache: { imported, ...exported } }
+  return { imported, ...exported }
 }

@@ -8,7 +8,9 @@ import { BUILD_SECRETS_BYTES_MAX, SECRET_HIDDEN_CHARS_MIN } from '../limits.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'
 import { isHideable } from '../secrets/forms.ts'
 import type { SecretProvider } from '../secrets/provider.ts'
+import type { Log } from '../telemetry/log.ts'
 import { BuildFailure } from './failure.ts'
+import { createSecretsService } from './secrets-service.ts'
 
 const NONCE_BYTES = 32
 
@@ -45,6 +47,17 @@ export async function resolveSecrets(
     .map(({ id, env_var }) => ({ id, ...(env_var === undefined ? {} : { env_var }) }))
   const line = `Secrets: ${refs.map((ref) => describe(ref, values.get(ref.id))).join(', ')}`
   return { given, values, nonce, line }
+}
+
+/** Of one pod; undefined for a build without secrets: then nothing listens. */
+export function secretsService(
+  { nonce, values: secrets }: BuildSecrets,
+  { buildId, log }: { buildId: string; log: Log },
+) {
+  if (secrets.size === 0) return undefined
+  const onRefused = (reason: string) =>
+    log.warn({ buildId, reason }, 'a guest asked for secrets in vain')
+  return createSecretsService({ nonce, secrets, onRefused })
 }
 
 async function resolve(

@@ -10,7 +10,7 @@ import type { BuilderDisk, BuilderDisks } from '../builders/disks.ts'
 import { BuildRequest } from '../builds/schema.ts'
 import { shownConfig } from '../builds/shown-config.ts'
 import { hashLease } from '../builds/store.ts'
-import { type CachePlan, cacheAccess, cachePlan, cacheUsed } from '../cache/plan.ts'
+import { type CachePlan, cacheAccess, cachePlan } from '../cache/plan.ts'
 import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
 import type { OpenEgress } from '../egress/builds.ts'
@@ -31,7 +31,7 @@ import { type Pod, podNoun, type Runner } from '../runners/runner.ts'
 import type { SecretProvider } from '../secrets/provider.ts'
 import { createRedactor, type Redactor } from '../secrets/redact.ts'
 import type { Log } from '../telemetry/log.ts'
-import { type BuildSecrets, resolveSecrets } from './build-secrets.ts'
+import { type BuildSecrets, resolveSecrets, secretsService } from './build-secrets.ts'
 import {
   beginSaving,
   cacheDiskOf,
@@ -40,6 +40,7 @@ import {
   saveBuilder,
   takeDisk,
 } from './builder-disk.ts'
+import { type CacheReport, cacheLine, createCacheReport } from './cache-report.ts'
 import { converse } from './conversation.ts'
 import { BuildFailure } from './failure.ts'
 import { createFetched, type Fetched } from './fetched.ts'
@@ -50,7 +51,6 @@ import { persist as persistWrite } from './persist.ts'
 import { podConfig, type Resources, resourcesOf } from './pod-config.ts'
 import { podEnd } from './pod-end.ts'
 import { redactedWriter } from './redacted.ts'
-import { createSecretsService } from './secrets-service.ts'
 import { verifyImage } from './verify-image.ts'
 import { startWatchdog, type Watchdog } from './watchdog.ts'
 
@@ -100,6 +100,11 @@ interface Run {
   isRecorded?: boolean
   cache: CachePlan
   fetched: Fetched
+  cacheReport: CacheReport
+}
+
+function cacheOf({ cacheReport, disk }: Run, { cache: use, cache_trouble }: BuildResult) {
+  return cacheReport.facts({ use, disk: cache_trouble === undefined ? disk : undefined })
 }
 
 export function createPipeline(options: PipelineOptions) {
@@ -125,7 +130,9 @@ export function createPipeline(options: PipelineOptions) {
     const cache = cachePlan(build.tenant, build.request)
     const given = { build, lease, resources, channelKey }
     const fetched = createFetched(build, lease)
-    const current: Run = { ...given, writer, redactor, watchdog, network, cache, fetched }
+    const cacheReport = createCacheReport(cache)
+    const facts = { network, cache, fetched, cacheReport }
+    const current: Run = { ...given, writer, redactor, watchdog, ...facts }
     const unfollow = options.mirrors?.follow(build.id, (line) => {
       void writer.write({ type: 'log', line })
     })
@@ -159,6 +166,7 @@ export function createPipeline(options: PipelineOptions) {
       }
       fetched.require()
       const image = await verifyImage(build, result, options.findImage)
+      await say(cacheLine(cacheOf(current, result)))
       current.saving = await beginSaving(current.disk, pod, { result, say })
       return { kind: 'result', result, image }
     } catch (error) {
@@ -198,16 +206,8 @@ export function createPipeline(options: PipelineOptions) {
     const { build, resources, channelKey, network, cache } = current
     const services = new Map([[REGISTRY_PORT, options.registryService]])
     if (network.service) services.set(EGRESS_PORT, network.service)
-    if (secrets.values.size > 0) {
-      const onRefused = (reason: string) =>
-        log.warn({ buildId: build.id, reason }, 'a guest asked for secrets in vain')
-      const service = createSecretsService({
-        nonce: secrets.nonce,
-        secrets: secrets.values,
-        onRefused,
-      })
-      services.set(SECRETS_PORT, service)
-    }
+    const secretsOnce = secretsService(secrets, { buildId: build.id, log })
+    if (secretsOnce) services.set(SECRETS_PORT, secretsOnce)
     const token = await options.tokens.mintRegistry({
       buildId: build.id,
       tenant: build.tenant,
@@ -263,7 +263,10 @@ export function createPipeline(options: PipelineOptions) {
           onPushing: async () => {
             await lease.markPushing()
           },
-          onEvent: writer.write,
+          onEvent: (event) => {
+            current.cacheReport.saw(event)
+            return writer.write(event)
+          },
           onSource: fetched.onSource,
           onReconnect: () => log.warn({ buildId: build.id }, 'channel to the agent was broken'),
         },
@@ -290,7 +293,7 @@ export function createPipeline(options: PipelineOptions) {
         boundary: options.runner.boundary,
         network: current.network.summary(),
         ...(attestations === undefined ? {} : { attestations_digest: attestations }),
-        ...cacheUsed(current.cache, result.cache),
+        cache: cacheOf(current, result),
       })
       current.isRecorded = recorded
       if (recorded) return

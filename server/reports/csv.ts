@@ -1,6 +1,6 @@
 // The report as CSV: one row per bucket, the same columns always, empty where there is no figure.
 import { stringify } from 'csv-stringify/sync'
-import { BuildStatus, FailureClass } from '../builds/schema.ts'
+import { BuildStatus, CacheSource, FailureClass } from '../builds/schema.ts'
 import type { BuildReport } from './schema.ts'
 
 export function toCsv(report: BuildReport): string {
@@ -14,6 +14,9 @@ export function toCsv(report: BuildReport): string {
     duration_p95_ms: bucket.duration_ms?.p95,
     queue_p50_ms: bucket.queue_ms?.p50,
     queue_p95_ms: bucket.queue_ms?.p95,
+    steps_total: bucket.cache?.steps_total,
+    steps_cached: bucket.cache?.steps_cached,
+    ...prefixed('cache_', bucket.cache?.by_source ?? {}),
   }))
   return stringify(records, { header: true, columns: COLUMNS })
 }
@@ -28,6 +31,9 @@ const COLUMNS = [
   'duration_p95_ms',
   'queue_p50_ms',
   'queue_p95_ms',
+  'steps_total',
+  'steps_cached',
+  ...CacheSource.options.map((name) => `cache_${name}`),
 ]
 
 function prefixed(prefix: string, counts: Record<string, number>): Record<string, number> {

@@ -16,6 +16,11 @@ const FIGURES = {
   success_rate: 0.818,
   duration_ms: { p50: 24_888, p95: 61_020 },
   queue_ms: { p50: 14, p95: 2_310 },
+  cache: {
+    steps_total: 81,
+    steps_cached: 52,
+    by_source: { builder: 1, registry: 2, mixed: 4, none: 2 },
+  },
 }
 
 export const REPORT_EXAMPLE = {

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { AppName } from '../apps/schema.ts'
 import { TenantName } from '../auth/tenant.ts'
-import { BuildStatus, FailureClass } from '../builds/schema.ts'
+import { BuildStatus, CacheSource, FailureClass } from '../builds/schema.ts'
 import { REPORT_EXAMPLE } from './examples.ts'
 
 const day = z.iso.date({ error: 'must be a day like 2026-01-31' })
@@ -31,6 +31,10 @@ const Figures = z.object({
   duration_ms: Percentiles.optional().meta({
     description: 'First start to end, of the builds that started and are ready or failed.',
   }),
+  cache: z
+    .object({ steps_total: count, steps_cached: count, by_source: z.record(CacheSource, count) })
+    .optional()
+    .meta({ description: 'Of the builds that are ready: steps, and builds by source.' }),
   queue_ms: Percentiles.optional().meta({ description: 'Creation to first start.' }),
 })
 export type Figures = z.infer<typeof Figures>

@@ -1,6 +1,6 @@
 // The rules of reports: which days, and whose builds.
 import type { Principal } from '../auth/principal.ts'
-import { BuildStatus, FailureClass } from '../builds/schema.ts'
+import { BuildStatus, CacheSource, FailureClass } from '../builds/schema.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError, invalidRequest } from '../errors.ts'
 import { REPORT_DAYS_DEFAULT, REPORT_DAYS_MAX } from '../limits.ts'
@@ -70,6 +70,15 @@ function toFigures(row: FigureRow): Figures {
     ...(finished > 0 ? { success_rate: rounded(row.status_ready! / finished) } : {}),
     ...(duration ? { duration_ms: duration } : {}),
     ...(queue ? { queue_ms: queue } : {}),
+    ...(row.steps_total > 0 ? { cache: cacheOf(row) } : {}),
+  }
+}
+
+function cacheOf(row: FigureRow): Figures['cache'] {
+  return {
+    steps_total: row.steps_total,
+    steps_cached: row.steps_cached,
+    by_source: countsOf(CacheSource.options, (name) => row[`cache_${name}`]),
   }
 }
 

@@ -1,6 +1,6 @@
 // The report as one statement over the real rows: a series of days, the builds of each, and, by grouping
 // sets, the same figures over all of them (percentiles cannot be added up afterwards).
-import { BuildStatus, FailureClass } from '../builds/schema.ts'
+import { BuildStatus, CacheSource, FailureClass } from '../builds/schema.ts'
 import type { Db } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
 
@@ -12,7 +12,7 @@ export interface ReportRange {
   app: string | undefined
 }
 
-/** Counts under `status_<name>` and `failure_<class>`; `day` null is the sum of all. */
+/** Counts under `status_<name>`, `failure_<class>` and `cache_<source>`; `day` null is the sum of all. */
 export interface FigureRow {
   day: string | null
   builds: number
@@ -20,16 +20,23 @@ export interface FigureRow {
   duration_p95: number | null
   queue_p50: number | null
   queue_p95: number | null
-  [count: `status_${string}` | `failure_${string}`]: number
+  steps_total: number
+  steps_cached: number
+  [count: `status_${string}` | `failure_${string}` | `cache_${string}`]: number
 }
 
 // The words come from our own enums, never from a caller.
 const counts = [
   ...BuildStatus.options.map((word) => ({ column: 'status', word, prefix: 'status' })),
   ...FailureClass.options.map((word) => ({ column: 'failure_class', word, prefix: 'failure' })),
+  ...CacheSource.options.map((word) => ({ column: 'cache_source', word, prefix: 'cache' })),
 ].map(
   ({ column, word, prefix }) =>
     `(count(*) filter (where found.${column} = '${word}'))::int as ${prefix}_${word}`,
+)
+
+const sums = ['steps_total', 'steps_cached'].map(
+  (name) => `coalesce(sum(found.${name}), 0)::int as ${name}`,
 )
 
 const percentiles = ['duration', 'queue'].flatMap((what) =>
@@ -48,6 +55,9 @@ const REPORT = `
       cast(created_at at time zone 'UTC' as date) as day,
       status,
       failure_class,
+      case when status = 'ready' then provenance->'cache'->>'source' end as cache_source,
+      case when status = 'ready' then (provenance->'cache'->>'steps_total')::int end as steps_total,
+      case when status = 'ready' then (provenance->'cache'->>'steps_cached')::int end as steps_cached,
       case when status in ('ready', 'failed')
         then cast(extract(epoch from completed_at - started_at) * 1000 as double precision)
       end as duration_ms,
@@ -61,7 +71,7 @@ const REPORT = `
   select
     to_char(days.day, 'YYYY-MM-DD') as day,
     count(found.status)::int as builds,
-    ${[...counts, ...percentiles].join(',\n    ')}
+    ${[...counts, ...sums, ...percentiles].join(',\n    ')}
   from days
   left join found on found.day = days.day
   group by grouping sets ((days.day), ())

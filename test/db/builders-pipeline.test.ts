@@ -4,7 +4,7 @@ import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { type BuildResult, CACHE_DISK_CLEAN_NOTE } from '../../agent/protocol.ts'
+import { type BuildResult, CACHE_DISK_CLEAN_NOTE, type Step } from '../../agent/protocol.ts'
 import { createTokens } from '../../server/auth/tokens.ts'
 import { createBuilderDisks } from '../../server/builders/disks.ts'
 import { createBuilderStore } from '../../server/builders/store.ts'
@@ -34,6 +34,7 @@ interface Setting extends PlayedOptions {
   result?: Partial<BuildResult>
   console?: string
   promotes?: boolean
+  steps?: Step[]
 }
 
 async function given(t: TestContext) {
@@ -55,10 +56,16 @@ async function given(t: TestContext) {
   const specs: Guest['spec'][] = []
 
   /** Claims the next build and runs it in a guest that answers with this. */
-  async function run({ result = {}, console = CACHE_DISK_CLEAN_NOTE, ...options }: Setting = {}) {
+  async function run({
+    result = {},
+    steps = [],
+    console = CACHE_DISK_CLEAN_NOTE,
+    ...options
+  }: Setting = {}) {
     const runner = playedRunner(
       async ({ spec, say }) => {
         specs.push(spec)
+        for (const step of steps) say({ type: 'step', step })
         if (spec.cacheFile !== undefined) assert.ok(await stat(spec.cacheFile))
         say({ type: 'result', result: { ...GOOD, ...result } })
       },
@@ -198,4 +205,33 @@ test('a sandbox on the host’s kernel gets no disk that a guest has written, an
   await run({ boundary: 'shared kernel' })
   assert.equal(specs[0]?.cacheFile, undefined)
   assert.ok((await lines(id)).some((line) => /its disk needs a VM/.test(line)))
+})
+
+test('a build says how many of its steps were cached, and from where', async (t) => {
+  const { run, queued, build, lines } = await given(t)
+  const step = (n: number, state: Step['state']): Step => ({ n, name: `step ${n}`, state })
+  const half = [step(1, 'started'), step(1, 'done'), step(2, 'cached')]
+  const found = { cache: { imported: ['cache/acme/web'] } }
+  const cases: [Setting, string, string][] = [
+    [{ steps: [step(1, 'done')] }, 'none', 'Cache: 0 of 1 steps'],
+    [{ steps: half }, 'builder', "Cache: 1 of 2 steps, from the builder's disk"],
+    [
+      { steps: half, result: found },
+      'mixed',
+      "Cache: 1 of 2 steps, from the builder's disk and the registry",
+    ],
+    [
+      { steps: half, result: { ...found, cache_trouble: 'it is bad' } },
+      'registry',
+      'Cache: 1 of 2 steps, from the registry',
+    ],
+  ]
+  for (const [setting, source, line] of cases) {
+    const { id } = await queued(true, { cache_scope: 'web' })
+    await run(setting)
+    const cache = (await build(id)).provenance?.cache
+    assert.equal(cache?.source, source)
+    assert.equal(cache.steps_total, setting.steps?.at(-1)?.n)
+    assert.equal((await lines(id)).filter((each) => each === line).length, 1, line)
+  }
 })

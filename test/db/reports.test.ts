@@ -15,6 +15,8 @@ interface Past {
   durationMs?: number
   tenant?: string
   app?: string
+  /** Where its steps are from, how many are cached, and how many there are. */
+  cache?: ['builder' | 'registry' | 'mixed' | 'none', number, number]
 }
 
 async function givenPast(db: Db, past: Past): Promise<void> {
@@ -31,14 +33,36 @@ async function givenPast(db: Db, past: Past): Promise<void> {
       created_at: new Date(created),
       started_at: started === undefined ? null : new Date(started),
       claimed_at: started === undefined ? null : new Date(started),
+      provenance: past.cache
+        ? JSON.stringify({
+            cache: {
+              source: past.cache[0],
+              steps_cached: past.cache[1],
+              steps_total: past.cache[2],
+              imported: [],
+            },
+          })
+        : null,
       completed_at: isDone ? new Date((started ?? created) + (past.durationMs ?? 0)) : null,
     })
 }
 
 // Day 1: four builds, and one more of another app and of another tenant. Day 2: none. Day 3: three.
 const HISTORY: Past[] = [
-  { at: '2026-03-01T00:00:00.000Z', status: 'ready', queueMs: 100, durationMs: 1000 },
-  { at: '2026-03-01T08:00:00Z', status: 'ready', queueMs: 400, durationMs: 4000 },
+  {
+    at: '2026-03-01T00:00:00.000Z',
+    status: 'ready',
+    queueMs: 100,
+    durationMs: 1000,
+    cache: ['none', 0, 6],
+  },
+  {
+    at: '2026-03-01T08:00:00Z',
+    status: 'ready',
+    queueMs: 400,
+    durationMs: 4000,
+    cache: ['mixed', 5, 7],
+  },
   { at: '2026-03-01T09:00:00Z', status: 'ready', queueMs: 200, durationMs: 3000 },
   {
     at: '2026-03-01T23:00:00Z',
@@ -62,6 +86,12 @@ const HISTORY: Past[] = [
   { at: '2026-02-28T23:59:59.999Z', status: 'ready', queueMs: 1, durationMs: 1 },
   { at: '2026-03-04T00:00:00.000Z', status: 'ready', queueMs: 1, durationMs: 1 },
 ]
+
+const CACHE = {
+  steps_total: 13,
+  steps_cached: 5,
+  by_source: { builder: 0, registry: 0, mixed: 1, none: 1 },
+}
 
 const RANGE = 'from=2026-03-01&to=2026-03-03'
 
@@ -99,6 +129,7 @@ test('each day has its counts, rates and percentiles, an empty day its zeros, an
       // 1000 2000 3000 4000 10000: the middle, and 0.8 of the way from 4000 to 10000
       duration_ms: { p50: 3000, p95: 8800 },
       queue_ms: { p50: 300, p95: 880 },
+      cache: CACHE,
     },
     buckets: [
       {
@@ -108,6 +139,7 @@ test('each day has its counts, rates and percentiles, an empty day its zeros, an
         // 1000 2000 3000 4000: half way between 2000 and 3000, and 0.85 of the way from 3000 to 4000
         duration_ms: { p50: 2500, p95: 3850 },
         queue_ms: { p50: 250, p95: 385 },
+        cache: CACHE,
       },
       { start: '2026-03-02', ...figures({}) },
       {
@@ -134,10 +166,11 @@ test('the same as CSV: one row per day, the same columns always, nothing where t
     [
       'start,builds,queued,building,pushing,ready,failed,cancelled,' +
         'failed_build,failed_source,failed_timeout,failed_oom,failed_disk,failed_registry,failed_infra,failed_lost,' +
-        'success_rate,duration_p50_ms,duration_p95_ms,queue_p50_ms,queue_p95_ms',
-      '2026-03-01,4,0,0,0,3,1,0,1,0,0,0,0,0,0,0,0.75,2500,3850,250,385',
-      '2026-03-02,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,,,,,',
-      '2026-03-03,3,1,0,0,0,1,1,0,0,1,0,0,0,0,0,0,10000,10000,1000,1000',
+        'success_rate,duration_p50_ms,duration_p95_ms,queue_p50_ms,queue_p95_ms,' +
+        'steps_total,steps_cached,cache_builder,cache_registry,cache_mixed,cache_none',
+      '2026-03-01,4,0,0,0,3,1,0,1,0,0,0,0,0,0,0,0.75,2500,3850,250,385,13,5,0,0,1,1',
+      '2026-03-02,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,,,,,,,,,,,',
+      '2026-03-03,3,1,0,0,0,1,1,0,0,1,0,0,0,0,0,0,10000,10000,1000,1000,,,,,,',
       '',
     ].join('\n'),
   )

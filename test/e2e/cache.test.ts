@@ -1,6 +1,7 @@
 // The registry cache with real builds, each in a fresh sandbox: nothing but the registry can have kept anything.
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import type { Build } from '../../server/builds/schema.ts'
 import { givenApp } from '../helpers/apps.ts'
 import type { Repo } from '../helpers/repo.ts'
 import { fastestRunner } from '../helpers/sandboxes.ts'
@@ -36,12 +37,18 @@ async function ran(server: TestServer, id: string, token: string): Promise<strin
     .flatMap(({ name }) => name.split('] RUN ').slice(1))
 }
 
+/** Which repositories it read and wrote, what it took from there, and what it executed. */
+async function cacheOf(server: TestServer, build: Build, token: string) {
+  const { source, steps_total, steps_cached, ...cache } = build.provenance!.cache!
+  assert.deepEqual([steps_total, steps_cached], [build.steps?.total, build.steps?.cached])
+  return { cache, source, ran: await ran(server, build.id, token) }
+}
+
 async function pushed(server: TestServer, token: string, repo: Repo, ...options: string[]) {
   const push = await repo.push('hypeman', 'main', ...options)
   const build = await server.build(push.buildId!, token)
   assert.equal(build.status, 'ready', push.text)
-  const cache = build.provenance?.cache
-  return { build, cache, ran: await ran(server, build.id, token), text: push.text }
+  return { build, ...(await cacheOf(server, build, token)), text: push.text }
 }
 
 async function submitted(server: TestServer, token: string, fields: Record<string, string>) {
@@ -51,7 +58,7 @@ async function submitted(server: TestServer, token: string, fields: Record<strin
   const { id } = (await reply.json()) as { id: string }
   const build = await server.ended(id, token)
   assert.equal(build.status, 'ready', build.error)
-  return { build, cache: build.provenance?.cache, ran: await ran(server, id, token) }
+  return { build, ...(await cacheOf(server, build, token)) }
 }
 
 test('weakness 30: an unchanged commit runs no step in a fresh pod, a changed line only what depends on it', async (t) => {
@@ -64,11 +71,15 @@ test('weakness 30: an unchanged commit runs no step in a fresh pod, a changed li
   assert.match(cold.text, /No cache at cache\/acme\/hello yet/)
   assert.equal(cold.build.steps?.failed, 0, 'a cache that is not there is no failed step')
   assert.deepEqual(cold.cache, { imported: [], exported: own })
+  assert.equal(cold.source, 'none')
+  assert.match(cold.text, /Cache: 0 of \d+ steps\n/)
 
   await repo.commit('nothing changed')
   const warm = await pushed(server, token, repo)
   assert.deepEqual(warm.ran, [], warm.text)
   assert.deepEqual(warm.cache, { imported: [own], exported: own })
+  assert.equal(warm.source, 'registry')
+  assert.match(warm.text, /Cache: [4-9] of \d+ steps, from the registry\n/)
 
   await repo.write('hello.sh', 'echo another\n')
   await repo.commit('one line')

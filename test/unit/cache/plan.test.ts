@@ -80,7 +80,7 @@ for (const [sentence, request, imports, target, access] of table) {
 test('what a guest says of its caches counts only for those it was given', () => {
   const plan = cachePlan('acme', tenant)
   const use = { imported: ['cache/other/x', OWN], exported: true }
-  assert.deepEqual(cacheUsed(plan, use), { cache: { imported: [OWN], exported: OWN } })
-  assert.deepEqual(cacheUsed(plan, undefined), { cache: { imported: [] } })
-  assert.deepEqual(cacheUsed({ imports: [] }, use), {})
+  assert.deepEqual(cacheUsed(plan, use), { imported: [OWN], exported: OWN })
+  assert.deepEqual(cacheUsed(plan, undefined), { imported: [] })
+  assert.deepEqual(cacheUsed({ imports: [] }, use), { imported: [] })
 })
