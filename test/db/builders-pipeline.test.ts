@@ -5,30 +5,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { type BuildResult, CACHE_DISK_CLEAN_NOTE, type Step } from '../../agent/protocol.ts'
-import { createTokens } from '../../server/auth/tokens.ts'
-import { createBuilderDisks } from '../../server/builders/disks.ts'
 import { createBuilderStore } from '../../server/builders/store.ts'
 import { readEvents } from '../../server/builds/event-store.ts'
 import type { BuildRequest } from '../../server/builds/schema.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
-import { createPipeline } from '../../server/pipeline/pipeline.ts'
-import { claimNext } from '../../server/queue/claim.ts'
 import { setSlots } from '../../server/queue/slots.ts'
 import type { PodExit } from '../../server/runners/runner.ts'
-import { noSecrets } from '../../server/secrets/provider.ts'
+import { makeBuilderWorker } from '../helpers/builder-worker.ts'
 import { givenBuild } from '../helpers/builds.ts'
-import { givenDatabase, silent } from '../helpers/database.ts'
+import { givenDatabase } from '../helpers/database.ts'
 import { DIGEST } from '../helpers/fake-worker.ts'
-import { testParts } from '../helpers/parts.ts'
+import { goodResult, WELL } from '../helpers/played-builds.ts'
 import { type Guest, type PlayedOptions, playedRunner } from '../helpers/played-guest.ts'
-
-const GOOD: BuildResult = {
-  success: true,
-  image_digest: DIGEST,
-  provenance: { source_hash: '', buildkit_version: 'v0.33.1', timestamp: '' },
-  duration_ms: 1,
-}
-const WELL: PodExit = { code: 0, signal: null, stopped: false }
 
 interface Setting extends PlayedOptions {
   result?: Partial<BuildResult>
@@ -42,15 +30,7 @@ async function given(t: TestContext) {
   await setSlots(db, 2)
   const root = await mkdtemp(join(tmpdir(), 'hm-builders-'))
   t.after(() => rm(root, { recursive: true, force: true }))
-  const { mkfsExt4 } = await testParts()
-  const builderDisks = createBuilderDisks({
-    db,
-    log: silent,
-    root,
-    worker: 'w',
-    stamp: 'image',
-    mkfsExt4,
-  })
+  const worker = await makeBuilderWorker({ db, listener, root })
   const store = createBuilderStore({ db })
   const { key } = (await store.insert(db, { tenant: 'acme', id: 'ci', diskSizeGb: 1 }))!
   const specs: Guest['spec'][] = []
@@ -67,29 +47,12 @@ async function given(t: TestContext) {
         specs.push(spec)
         for (const step of steps) say({ type: 'step', step })
         if (spec.cacheFile !== undefined) assert.ok(await stat(spec.cacheFile))
-        say({ type: 'result', result: { ...GOOD, ...result } })
+        say({ type: 'result', result: goodResult(result) })
       },
       console,
       { exited: Promise.resolve(WELL), ...options },
     )
-    const pipeline = createPipeline({
-      db,
-      listener,
-      log: silent,
-      runner,
-      tokens: createTokens({ secret: 'x'.repeat(48) }),
-      secrets: noSecrets,
-      builderDisks,
-      sourceFile: () => '/dev/null',
-      findImage: async (_, digest) => ({ digest }),
-      registryService: () => {},
-      openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),
-      registryName: () => 'localhost:1',
-      buildTimeoutSeconds: 60,
-    })
-    const build = (await claimNext(db, 'w'))!
-    await pipeline.run(build, new AbortController().signal)
-    return build.id
+    return worker.run(runner)
   }
 
   const queued = (promotes = true, request: BuildRequest = {}) =>

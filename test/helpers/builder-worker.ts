@@ -1,0 +1,49 @@
+// The pipeline with real rows and the real disks of builders, without machines: its guests are played.
+import { createTokens } from '../../server/auth/tokens.ts'
+import { createBuilderDisks } from '../../server/builders/disks.ts'
+import type { Listener } from '../../server/db/listen.ts'
+import type { Db } from '../../server/db/pool.ts'
+import { createPipeline } from '../../server/pipeline/pipeline.ts'
+import { claimNext } from '../../server/queue/claim.ts'
+import type { Runner } from '../../server/runners/runner.ts'
+import { noSecrets } from '../../server/secrets/provider.ts'
+import { silent } from './database.ts'
+import { testParts } from './parts.ts'
+
+export interface BuilderWorkerOptions {
+  db: Db
+  listener: Listener
+  /** Where the disks are. */
+  root: string
+}
+
+/** It is always the same worker, so a second one is the first after its restart. */
+export async function makeBuilderWorker({ db, listener, root }: BuilderWorkerOptions) {
+  const { mkfsExt4 } = await testParts()
+  const given = { db, log: silent, root, worker: 'w', stamp: 'image', mkfsExt4 }
+  const disks = createBuilderDisks(given)
+
+  /** Claims the next build and runs it to its end; returns its id. */
+  async function run(runner: Runner): Promise<string> {
+    const pipeline = createPipeline({
+      db,
+      listener,
+      log: silent,
+      runner,
+      tokens: createTokens({ secret: 'x'.repeat(48) }),
+      secrets: noSecrets,
+      builderDisks: disks,
+      sourceFile: () => '/dev/null',
+      findImage: async (_, digest) => ({ digest }),
+      registryService: () => {},
+      openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),
+      registryName: () => 'localhost:1',
+      buildTimeoutSeconds: 60,
+    })
+    const build = (await claimNext(db, 'w'))!
+    await pipeline.run(build, new AbortController().signal)
+    return build.id
+  }
+
+  return { disks, run }
+}
