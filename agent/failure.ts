@@ -25,6 +25,9 @@ export interface Failure {
 const PROCESS_FAILED = /^process ".*" did not complete successfully: (?:exit code: (\d+)|(.*))$/s
 const NO_SPACE = /no space left on device|disk quota exceeded/i
 const NO_MEMORY = /cannot allocate memory|signal: killed/
+/** BuildKit finds what it has kept missing or changed: seen with each of its files damaged in turn. */
+const STATE_BROKEN =
+  /invalid database|failed to open database file|failed to prepare \S* ?as |failed to rename: |parent snapshot \S+ does not exist|blob sha256:\S+ expected at|unexpected digest sha256:\S+ copied|digest did not match|\/var\/lib\/buildkit\/|structure needs cleaning|input\/output error|bad message/i
 const KILLED = 137
 const UNREACHABLE =
   /connection re(?:fused|set)|no such host|i\/o timeout|network is unreachable|EOF|broken pipe|proxyconnect|unexpected status.*: 5\d\d|TLS handshake|lookup \S+/i
@@ -48,6 +51,9 @@ function classify(facts: FailureFacts): Failure {
   if (ran) return explainStep(where, ran, oomKills)
   if (!buildkitdAlive) {
     return { failure_class: 'infra', error: `BuildKit ended during the build: ${clip(error)}` }
+  }
+  if (STATE_BROKEN.test(error)) {
+    return { failure_class: 'infra', error: `BuildKit's own state is broken: ${clip(error)}` }
   }
   if (/failed to push|\bpushing\b/.test(error) || failed?.name.startsWith('exporting to ')) {
     return { failure_class: 'registry', error: `the image could not be pushed: ${clip(error)}` }

@@ -1,76 +1,21 @@
 // Builders in real guests: state that lasts from build to build, and everything that must not become state.
 import assert from 'node:assert/strict'
-import { open, readdir, stat } from 'node:fs/promises'
+import { open, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Build } from '../../server/builds/schema.ts'
-import { followEvents, givenApp, givenSettings } from '../helpers/apps.ts'
+import { givenSettings } from '../helpers/apps.ts'
+import {
+  BUILDER_DOCKERFILE,
+  built,
+  givenBuilderApp,
+  runSteps,
+  untilFree,
+} from '../helpers/builder-app.ts'
 import { leftovers, qemuPids } from '../helpers/leftovers.ts'
-import { type Repo, remoteUrl } from '../helpers/repo.ts'
-import { givenServer, type TestServer } from '../helpers/server.ts'
-
-const DOCKERFILE = `FROM scratch
-COPY busybox /bin/busybox
-RUN ["/bin/busybox", "ln", "-s", "busybox", "/bin/sh"]
-COPY input /input
-RUN --mount=type=cache,target=/cache /bin/busybox cat /input >>/cache/seen && echo "cache has: $(/bin/busybox xargs </cache/seen)" && test "$(/bin/busybox cat /input)" != bad
-`
-
-interface Row {
-  generation: string | null
-  status: string
-}
-
-async function given(t: TestContext) {
-  const server = await givenServer(t)
-  const token = await server.token('ada')
-  const repo = await givenApp(t, server, token, 'hello', 'hello')
-  await repo.write('Dockerfile', DOCKERFILE)
-  return { server, token, repo, files: () => imagesOf(server) }
-}
-
-/** Pushes the file `input` with this text; resolves with the build and its log. */
-async function built({ server, token, repo }: Built, input: string) {
-  await repo.write('input', `${input}\n`)
-  await repo.commit(input).catch(() => repo.git('commit', '--allow-empty', '-m', input))
-  const { buildId, text } = await repo.push('hypeman', 'main')
-  assert.ok(buildId, text + server.logged())
-  const build = (await server.ended(buildId, token)) as Build
-  const events = await followEvents(server, buildId, token)
-  const lines = events.flatMap(({ type, content }) => (type === 'log' ? [String(content)] : []))
-  return { build, lines }
-}
-
-interface Built {
-  server: TestServer
-  token: string
-  repo: Repo
-}
-
-async function imagesOf(server: TestServer): Promise<string[]> {
-  const root = join(server.dataDir, 'builders')
-  return (await readdir(root, { recursive: true }).catch(() => [])).filter((name) =>
-    name.endsWith('.img'),
-  )
-}
-
-async function row(server: TestServer): Promise<Row> {
-  const [found] = await server.sql<Row>('select generation, status from builders')
-  return found!
-}
-
-/** Until nobody has the builder any more: its disk is saved, or is not. */
-async function untilFree(server: TestServer): Promise<Row> {
-  for (;;) {
-    const [busy] = await server.sql('select 1 from builders where lease_token is not null')
-    if (!busy) return row(server)
-    await sleep(200)
-  }
-}
 
 test('the second build of an unchanged source runs nothing, a changed one finds its cache mount; a failed one changes nothing', async (t) => {
-  const env = await given(t)
+  const env = await givenBuilderApp(t)
   const { server, files } = env
   const first = await built(env, 'one')
   assert.equal(first.build.status, 'ready', first.build.error + server.logged())
@@ -106,15 +51,8 @@ test('the second build of an unchanged source runs nothing, a changed one finds 
   t.diagnostic(`builds took ${[first, again, bad, two].map(({ build }) => build.duration_ms)} ms`)
 })
 
-/** How its RUN steps came out. */
-async function runSteps({ server, token }: Built, id: string): Promise<string[]> {
-  const answer = await server.api(`/builds/${id}/steps`, token)
-  const steps = (await answer.json()) as { name: string; state: string }[]
-  return steps.filter(({ name }) => name.includes('] RUN ')).map(({ state }) => state)
-}
-
 test('a corrupted disk costs a cold build; a server killed while it saves leaves the old state and no orphan', async (t) => {
-  const env = await given(t)
+  const env = await givenBuilderApp(t)
   const { server, files } = env
   const first = await built(env, 'one')
   assert.equal(first.build.status, 'ready', first.build.error)
@@ -137,9 +75,6 @@ test('a corrupted disk costs a cold build; a server killed while it saves leaves
   const handle = await open(join(server.dataDir, 'builders', image!), 'r+')
   await handle.write(Buffer.alloc(64 * 1024, 0xa5), 0, 64 * 1024, 0)
   await handle.close()
-  // It listens on another port now.
-  const url = remoteUrl(server.url, env.token, '/hello.git')
-  await env.repo.git('remote', 'set-url', 'hypeman', url)
   const third = await built(env, 'three')
   assert.equal(third.build.status, 'ready', third.build.error)
   assert.ok(third.lines.some((line) => /starts anew: it cannot be mounted/.test(line)))
@@ -152,7 +87,7 @@ test('a corrupted disk costs a cold build; a server killed while it saves leaves
 })
 
 test('a builder that is getting full is pruned in its guest', async (t) => {
-  const env = await given(t)
+  const env = await givenBuilderApp(t)
   const { server, token, repo, files } = env
   const headers = { 'content-type': 'application/json' }
   const body = JSON.stringify({ id: 'small', disk_size_gb: 1 })
@@ -160,7 +95,7 @@ test('a builder that is getting full is pruned in its guest', async (t) => {
   assert.equal(made.status, 201)
   await givenSettings(server, token, 'hello', { builder: 'small' })
   const filling = (id: string) =>
-    `${DOCKERFILE}RUN --mount=type=cache,id=${id},target=/big /bin/busybox dd if=/dev/zero of=/big/file bs=1M count=400\n`
+    `${BUILDER_DOCKERFILE}RUN --mount=type=cache,id=${id},target=/big /bin/busybox dd if=/dev/zero of=/big/file bs=1M count=400\n`
   for (const id of ['a', 'b']) {
     await repo.write('Dockerfile', filling(id))
     const { build } = await built(env, id)

@@ -98,6 +98,27 @@ test('a full disk is class disk by what the step printed, not by what its comman
   assert.equal(explain('failing-run', ranOut([], quoted)).failure_class, 'build')
 })
 
+test('what BuildKit kept and finds missing or changed is class infra, whatever step meets it', () => {
+  const sha = `sha256:${'a'.repeat(64)}`
+  for (const error of [
+    'failed to read dockerfile: failed to prepare  as 347q6b: failed to open database file: invalid database',
+    'failed to prepare zikmtk as xgdrmq: parent snapshot zikmtk does not exist: not found',
+    'failed to prepare  as ecurk7: failed to rename: rename /var/lib/buildkit/new /var/lib/buildkit/1: file exists',
+    `failed to get reader: blob ${sha} expected at /var/lib/buildkit/x: blob not found: not found`,
+    `unexpected digest ${sha} copied`,
+    'failed to walk: resolve : lstat /var/lib/buildkit/runc-overlayfs/snapshots/1: no such file or directory',
+    'failed to push localhost:5000/builds/b1: digest invalid: provided digest did not match uploaded content',
+    'failed to commit: write /x: structure needs cleaning',
+  ]) {
+    const failed = { n: 4, name: '[2/3] COPY a /', error, lastLines: [] }
+    const { failure_class, error: said } = explain('failing-run', { failed })
+    assert.equal(failure_class, 'infra', error)
+    assert.match(said, /^BuildKit's own state is broken: /)
+  }
+  const printed = ranOut(['cat: /x: Input/output error'], EXIT_1)
+  assert.equal(explain('failing-run', printed).failure_class, 'build', 'a step may say anything')
+})
+
 test('a BuildKit that died is class infra', () => {
   const failure = explain('failing-run', {
     failed: undefined,
