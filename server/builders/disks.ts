@@ -78,7 +78,7 @@ export function createBuilderDisks(options: BuilderDisksOptions) {
       const copied = from === undefined ? 0 : await diskBytes(from)
       await requireDiskRoom(await folder(key), DISK_FREE_BYTES_MIN + copied)
       if (from === undefined) await makeLastingDisk(file, { bytes, mkfsExt4 })
-      else await clone(from, file)
+      else await copyDisk(from, file)
       return asDisk({ build, key, lease, held, name, file, base })
     } catch (error) {
       log.warn({ err: asError(error).message, buildId: build.id }, 'no disk of its builder')
@@ -165,8 +165,8 @@ export function createBuilderDisks(options: BuilderDisksOptions) {
   return { take, sweep, keepRoom: room.keep }
 }
 
-/** Where the host's file system can, without copying a byte. */
-async function clone(from: string, to: string): Promise<void> {
+/** Where the host's file system can, without copying a byte; holes stay holes. */
+export async function copyDisk(from: string, to: string): Promise<void> {
   const args = ['--reflink=auto', '--sparse=auto', '--no-target-directory', from, to]
   await execa('cp', args, { stdin: 'ignore', timeout: BUILDER_CLONE_DEADLINE_MS })
 }

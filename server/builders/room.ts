@@ -49,27 +49,28 @@ export function createBuilderRoom(options: BuilderRoomOptions) {
     return builder !== undefined
   }
 
-  /** Throws when there is none, whatever is emptied. */
-  async function make(bytes: number): Promise<void> {
-    if (await fits(bytes)) return
+  /** False when there is none, whatever is emptied. */
+  async function make(bytes: number): Promise<boolean> {
+    if (await fits(bytes)) return true
     do {
       await sweep()
-      if (await fits(bytes)) return
+      if (await fits(bytes)) return true
     } while (await emptyOldest())
-    throw new Error(
-      `the disks of builders may take ${maxBytes} bytes together, and there is no room for ${bytes} more`,
-    )
+    return false
   }
 
   return {
     /** For a disk that a build is going to write. */
     take: (file: string, bytes: number): Promise<void> =>
       serial.run(root, async () => {
-        await make(bytes)
+        if (!(await make(bytes))) {
+          const limit = `the disks of builders may take ${maxBytes} bytes together`
+          throw new Error(`${limit}, and there is no room for ${bytes} more`)
+        }
         live.set(file, bytes)
       }),
-    /** After the limit became smaller. */
-    keep: (): Promise<void> => serial.run(root, () => make(0)),
+    /** After the limit became smaller, as far as builders have no build. */
+    keep: (): Promise<boolean> => serial.run(root, () => make(0)),
   }
 }
 

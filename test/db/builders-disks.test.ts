@@ -1,5 +1,6 @@
 // Generations of a builder's disk: cloned for a build, promoted by compare and swap under its lease, or gone.
 import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
 import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -323,4 +324,18 @@ test('after the limit became smaller, idle builders are emptied until it holds',
   t.after(() => tidy.stop())
   while (await exists(old)) await null
   assert.equal(await exists(recent), true)
+})
+
+test('a builder that is too large and has a build does not keep a pruned one from being ready', async (t) => {
+  const env = await givenDisks(t)
+  const { db, listener, store, key } = env
+  await givenIdle(env, { id: 'large', hours: 1 })
+  const busy = { lease_token: randomUUID(), lease_until: db.raw(`now() + interval '1 hour'`) }
+  await db('builders').where({ id: 'large' }).update(busy)
+  await store.prune(db, key)
+  const disks = env.disksOf('w', 'image-1', 1024)
+  const tidy = createBuilderTidy({ db, listener, log: silent, disks })
+  tidy.start()
+  t.after(() => tidy.stop())
+  while ((await db('builders').where({ key }).first()).status !== 'ready') await null
 })

@@ -5,6 +5,7 @@ import { copyFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import type { BuildConnections } from '../../server/builds/connections.ts'
 import { givenApp, givenSettings } from '../helpers/apps.ts'
 import { givenBusyboxImage } from '../helpers/images.ts'
 import {
@@ -64,6 +65,17 @@ test('a base image and a download come through in egress and not in isolated, an
     assert.match(open.text, /fetch: 403 Forbidden/)
     assert.deepEqual(inner.requests, [])
     assert.ok(registry.requests.some((path) => path.includes('/outside/busybox/manifests/')))
+  })
+
+  await t.test('each connection has the program it comes from, as the guest saw it', async () => {
+    const reply = await server.api(`/builds/${open.build.id}/connections`, token)
+    const { network_connections: events, complete } = (await reply.json()) as BuildConnections
+    assert.equal(complete, true)
+    const from = (port: number) =>
+      new Set(events.filter(({ dst_port }) => dst_port === port).map(({ process }) => process))
+    assert.deepEqual([...from(internet.port)], ['/fetch'])
+    assert.deepEqual([...from(inner.port)], ['/fetch'])
+    assert.deepEqual([...from(registry.port)], ['/usr/bin/buildkitd'])
   })
 
   await t.test('isolated reaches nothing', () => {

@@ -1,5 +1,5 @@
 // Images made by hand for the registry, and images taken out of it and run.
-import { copyFile, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -12,21 +12,36 @@ async function givenFolder(t: TestContext): Promise<string> {
   return dir
 }
 
-/** An OCI layout `<dir>:latest` with a static busybox and its usual names. */
-export async function givenBusyboxImage(t: TestContext): Promise<string> {
+/** An OCI layout `<dir>:latest` with a static busybox and its usual names, and perhaps a script that it runs. */
+export async function givenBusyboxImage(t: TestContext, entrypoint?: string): Promise<string> {
   const { umoci } = await testParts()
   const dir = await givenFolder(t)
   const bin = join(dir, 'root/bin')
   await mkdir(bin, { recursive: true })
   await copyFile('/bin/busybox', join(bin, 'busybox'))
-  for (const name of ['sh', 'cat', 'echo', 'wget', 'sleep', 'ls', 'true']) {
+  for (const name of [
+    'sh',
+    'cat',
+    'echo',
+    'wget',
+    'sleep',
+    'ls',
+    'true',
+    'find',
+    'basename',
+    'sed',
+  ]) {
     await symlink('busybox', join(bin, name))
   }
+  if (entrypoint !== undefined) await writeFile(join(bin, 'entry'), entrypoint, { mode: 0o755 })
   const image = `${join(dir, 'layout')}:latest`
   await execa('tar', ['-cf', join(dir, 'layer.tar'), '-C', join(dir, 'root'), '.'])
   await execa(umoci, ['init', '--layout', join(dir, 'layout')])
   await execa(umoci, ['new', '--image', image])
   await execa(umoci, ['raw', 'add-layer', '--image', image, join(dir, 'layer.tar')])
+  if (entrypoint !== undefined) {
+    await execa(umoci, ['config', '--image', image, '--config.entrypoint', '/bin/entry'])
+  }
   return image
 }
 
