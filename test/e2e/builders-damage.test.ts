@@ -58,7 +58,7 @@ test('a VM killed while it saves, and state that BuildKit cannot use, cost a col
       await damage(t, join(root, (await files())[0]!), '/runc-overlayfs/containerdmeta.db')
       const { build, lines } = await built(env, 'three')
       assert.equal(build.status, 'ready', build.error)
-      assert.equal(build.attempt, 1)
+      assert.equal(build.attempt, 1, lines.join('\n'))
       const said = lines.find((line) => line.includes('starts anew'))
       assert.match(said ?? '', /BuildKit does not start on it \(.*invalid database/)
       assert.ok(lines.includes('cache has: three'), lines.join('\n'))
