@@ -1,7 +1,8 @@
-// BuildKit's daemon: started by the agent itself (the daemonless script gives up too early), ready when its
-// socket answers, its own log kept as a short tail for diagnosis.
+// BuildKit's daemon: started by the agent itself (the daemonless script gives up too early), ready when it serves,
+// its own log kept as a short tail for diagnosis.
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
+import { connect as connectHttp2 } from 'node:http2'
 import { connect } from 'node:net'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -22,7 +23,7 @@ const MB = 1_000_000
 
 export interface Buildkitd {
   readonly socket: string
-  /** Resolves when it takes connections; rejects with the end of its log when it ends or is too late. */
+  /** Resolves when it serves; rejects with the end of its log when it ends or is too late. */
   ready(): Promise<void>
   isAlive(): boolean
   /** The last lines it logged. */
@@ -65,15 +66,21 @@ export function startBuildkitd({ config, runFolder, cpus, caFile }: BuildkitdOpt
   const isAlive = () => !failure && child.exitCode === null && child.signalCode === null
   async function ready(): Promise<void> {
     // Counted, not timed: the clock of an emulated guest may leap by minutes.
-    for (let polls = 0; !(await answers(socket)); polls += 1) {
-      if (!isAlive()) {
-        const how = failure?.message ?? child.signalCode ?? `exit code ${child.exitCode}`
-        throw new Error(`buildkitd ended at its start (${how}): ${lines.slice(-3).join(' | ')}`)
+    let call = callServer(socket)
+    try {
+      for (let polls = 0; call.state() !== 'serves'; polls += 1) {
+        if (!isAlive()) {
+          const how = failure?.message ?? child.signalCode ?? `exit code ${child.exitCode}`
+          throw new Error(`buildkitd ended at its start (${how}): ${lastWords(lines)}`)
+        }
+        if (polls * BUILDKITD_POLL_MS > BUILDKITD_READY_DEADLINE_MS) {
+          throw new Error(`buildkitd was not ready after ${BUILDKITD_READY_DEADLINE_MS / 1000} s`)
+        }
+        await sleep(BUILDKITD_POLL_MS)
+        if (call.state() === 'refused') call = callServer(socket)
       }
-      if (polls * BUILDKITD_POLL_MS > BUILDKITD_READY_DEADLINE_MS) {
-        throw new Error(`buildkitd was not ready after ${BUILDKITD_READY_DEADLINE_MS / 1000} s`)
-      }
-      await sleep(BUILDKITD_POLL_MS)
+    } finally {
+      call.end()
     }
   }
   return {
@@ -144,6 +151,12 @@ function quote(text: string): string {
   return JSON.stringify(text)
 }
 
+/** What it said when it ended, without what it logs all the time. */
+function lastWords(lines: readonly string[]): string {
+  const telling = lines.filter((line) => !/ level=(?:info|warning) /.test(line))
+  return (telling.length > 0 ? telling : lines).slice(-3).join(' | ')
+}
+
 function keepTail(child: ChildProcess): string[] {
   const lines: string[] = []
   createInterface({ input: child.stderr! }).on('line', (line) => {
@@ -153,13 +166,20 @@ function keepTail(child: ChildProcess): string[] {
   return lines
 }
 
-function answers(socket: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = connect(socket)
-    probe.once('connect', () => {
-      probe.destroy()
-      resolve(true)
-    })
-    probe.once('error', () => resolve(false))
+/**
+ * Its socket takes connections before it has opened its state, and may still end over that; only when it serves does
+ * it answer in HTTP/2.
+ */
+export function callServer(socket: string) {
+  let state: 'waits' | 'serves' | 'refused' = 'waits'
+  const refused = () => {
+    if (state === 'waits') state = 'refused'
+  }
+  const session = connectHttp2('http://localhost', { createConnection: () => connect(socket) })
+  session.once('remoteSettings', () => {
+    state = 'serves'
   })
+  session.on('error', refused)
+  session.on('close', refused)
+  return { state: () => state, end: () => session.destroy() }
 }
