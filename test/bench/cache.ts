@@ -112,6 +112,7 @@ async function pushed({ process, token, repo, options }: Push): Promise<Figure> 
   const { total, cached } = build.steps
   const { build_ms = 0, push_ms = 0 } = build.phases ?? {}
   const savedMs = await saved(process)
+  console.error(`bench: ${shortMs(readyMs)}, ${total - cached} of ${total} steps`)
   const source = build.provenance?.cache?.source ?? 'none'
   return {
     readyMs,
