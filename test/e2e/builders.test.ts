@@ -45,6 +45,7 @@ test('the second build of an unchanged source runs nothing, a changed one finds 
 
   const two = await built(env, 'two')
   assert.ok(two.lines.includes('cache has: one two'), two.lines.join('\n'))
+  assert.deepEqual(await runSteps(env, two.build.id), ['cached', 'done'])
   await untilFree(server)
   assert.equal((await files()).length, 1)
   assert.deepEqual((await leftovers(server.dataDir)).podFiles, [])
