@@ -267,6 +267,29 @@ export const MIRROR_IDLE_MAX_MS = 60_000
 /** Different images named in the log of one build. */
 export const MIRROR_IMAGES_NAMED_MAX = 100
 
+// Garbage of the registry
+/** From the moment a client hears that a blob is there to the manifest that names it. */
+export const REGISTRY_PUSH_GRACE_MS = 6 * 60 * 60_000
+/**
+ * A manifest that no tag of a build or a cache names any more, after it was last asked for: longer than any
+ * build that reads from it.
+ */
+export const REGISTRY_UNTAGGED_GRACE_MS = 8 * 60 * 60_000
+/** An upload to which nobody has added anything for so long is removed. */
+export const REGISTRY_UPLOAD_IDLE_MS = 24 * 60 * 60_000
+/** A write waits so long at most while the garbage collection has the registry for itself. */
+export const REGISTRY_WAIT_MS = 30_000
+export const REGISTRY_HOLD_RETRY_SECONDS = 5
+/** The garbage collection waits so long at most for the writes that are under way, and tries again later. */
+export const REGISTRY_DRAIN_MS = 10_000
+export const GARBAGE_HOLDS_MAX = 5
+export const GARBAGE_HOLD_PAUSE_MS = 2_000
+/** What is removed while writes are held; then they go on, and the next part is removed. */
+export const GARBAGE_BATCH = 200
+export const GARBAGE_INTERVAL_MS = 24 * 60 * 60_000
+/** Between two collections that little room on the disk asks for. */
+export const GARBAGE_LOW_DISK_INTERVAL_MS = 30 * 60_000
+
 // Way out of a build (egress)
 export const EGRESS_CONNECT_DEADLINE_MS = 30_000
 export const EGRESS_IDLE_MAX_MS = 300_000

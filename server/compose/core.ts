@@ -147,5 +147,5 @@ async function registryUpstream(boot: Boot): Promise<RegistryUpstream> {
     log: log.child({ mod: 'registry' }),
   })
   releasers.add('registry', () => child.stop())
-  return { kind: 'socket', socketPath: child.socketPath }
+  return child.upstream
 }

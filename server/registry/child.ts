@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { asError } from '../errors.ts'
 import { REGISTRY_START_DEADLINE_MS } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
+import { createOwnRegistry, type OwnRegistry } from './own/own-registry.ts'
 import { openUpstream } from './upstream.ts'
 
 const POLL_MS = 25
@@ -26,6 +27,8 @@ export interface RegistryOptions {
 
 export interface RegistryChild {
   socketPath: string
+  /** The way to it. */
+  upstream: OwnRegistry
   /** Of the process that runs now; undefined while there is none. */
   pid(): number | undefined
   stop(): Promise<void>
@@ -49,7 +52,8 @@ export async function startRegistry(options: RegistryOptions): Promise<RegistryC
   await writeFile(configFile, JSON.stringify(settings(dataDir, socketPath)), { mode: 0o600 })
   const stopping = new AbortController()
   const stopped = once(stopping.signal, 'abort').then(() => 'stopped')
-  const launch = () => launchRegistry(options, { configFile, socketPath, signal: stopping.signal })
+  const upstream = createOwnRegistry({ socketPath, dataDir })
+  const launch = () => launchRegistry(options, { configFile, upstream, signal: stopping.signal })
   let current: Running | undefined = await launch()
   const supervised = supervise()
 
@@ -72,6 +76,7 @@ export async function startRegistry(options: RegistryOptions): Promise<RegistryC
 
   return {
     socketPath,
+    upstream,
     pid: () => current?.process.pid,
     /** Idempotent. */
     async stop() {
@@ -87,7 +92,13 @@ function settings(dataDir: string, socketPath: string) {
   return {
     version: 0.1,
     log: { level: 'warn', accesslog: { disabled: true } },
-    storage: { filesystem: { rootdirectory: dataDir }, delete: { enabled: true } },
+    // No cache of what is there: the garbage collection changes it behind the program's back. And it is the
+    // one that removes uploads which nobody goes on with.
+    storage: {
+      filesystem: { rootdirectory: dataDir },
+      delete: { enabled: true },
+      maintenance: { uploadpurging: { enabled: false } },
+    },
     // Layers that are only linked: whoever pulls the image gets them there. See manifest-links.ts.
     validation: { manifests: { urls: { allow: ['^https?://'] } } },
     http: {
@@ -102,10 +113,10 @@ function settings(dataDir: string, socketPath: string) {
 
 async function launchRegistry(
   { binary, setpriv, log }: RegistryOptions,
-  place: { configFile: string; socketPath: string; signal: AbortSignal },
+  place: { configFile: string; upstream: OwnRegistry; signal: AbortSignal },
 ): Promise<Running> {
-  const { configFile, socketPath, signal } = place
-  await rm(socketPath, { force: true })
+  const { configFile, upstream, signal } = place
+  await rm(upstream.socketPath, { force: true })
   const running = run({ binary, setpriv, log }, configFile)
   let how: string | undefined
   void running.ended.then((text) => {
@@ -113,7 +124,7 @@ async function launchRegistry(
   })
   const deadline = Date.now() + REGISTRY_START_DEADLINE_MS
   while (how === undefined && Date.now() < deadline && !signal.aborted) {
-    if (await answers(socketPath)) return running
+    if (await answers(upstream)) return running
     await sleep(POLL_MS)
   }
   await end(running)
@@ -147,8 +158,7 @@ function run(
   return { process: child, ended, output: () => tail }
 }
 
-async function answers(socketPath: string): Promise<boolean> {
-  const upstream = { kind: 'socket' as const, socketPath }
+async function answers(upstream: OwnRegistry): Promise<boolean> {
   const signal = AbortSignal.timeout(1_000)
   try {
     const reply = await openUpstream(upstream, { method: 'GET', path: '/v2/', headers: {}, signal })

@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { tokenCandidates } from '../auth/authenticate.ts'
 import type { Tokens } from '../auth/tokens.ts'
-import { asError } from '../errors.ts'
+import { AppError, asError } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import { createCatalog } from './catalog.ts'
 import { createRegistryClient } from './client.ts'
@@ -155,6 +155,10 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
     } catch (error) {
       if (res.destroyed || res.writableEnded) return
       if (error instanceof ImageGone) return replyOci(res, 404, 'MANIFEST_UNKNOWN', error.message)
+      if (error instanceof AppError && error.retryAfterSeconds !== undefined) {
+        if (!res.headersSent) res.setHeader('retry-after', error.retryAfterSeconds)
+        return replyOci(res, error.status, 'UNAVAILABLE', error.message)
+      }
       const level = error instanceof UpstreamRefused ? 'error' : 'warn'
       const path = req.url?.split('?', 1)[0]
       log[level]({ err: asError(error).message, method: req.method, path }, 'registry unavailable')

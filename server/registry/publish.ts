@@ -1,10 +1,10 @@
 // An image of one repository under a tag of another, with everything it is made of: its blobs are mounted (or
 // carried over, where the registry can't), the manifests of an index come first, the tag last. Every part may
 // be repeated. Throws a 4xx for what will never be possible, a 503 for what may be later. Digests come from a guest, so nothing gets into a path that is not exactly one.
-import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { AppError, asError, invalidRequest } from '../errors.ts'
 import { IMAGE_BLOBS_MAX, IMAGE_MANIFESTS_MAX } from '../limits.ts'
+import { digestOf } from './digest.ts'
 import {
   type Exchange,
   exchangeWith,
@@ -59,7 +59,7 @@ async function copyManifest(copy: Copy, digest: string, reference: string): Prom
   const source = manifestPath(from, digest)
   const got = await exchange({ method: 'GET', path: source, headers: { accept: MANIFEST_TYPES } })
   if (got.status !== 200) throw unexpected('GET', source, got.status)
-  const found = `sha256:${createHash('sha256').update(got.body).digest('hex')}`
+  const found = digestOf(got.body)
   if (found !== digest) throw new AppError('registry_unavailable', `${source} has digest ${found}`)
   const { config, layers, manifests } = parseManifest(got.body, source)
   if (manifests.length > 0 && depth > 0) {
@@ -68,7 +68,9 @@ async function copyManifest(copy: Copy, digest: string, reference: string): Prom
   for (const child of manifests) {
     await copyManifest({ ...copy, depth: depth + 1 }, child.digest, child.digest)
   }
-  const blobs = new Set([...(config ? [config] : []), ...layers].filter(isKept).map(digestOf))
+  const blobs = new Set(
+    [...(config ? [config] : []), ...layers].filter(isKept).map(({ digest }) => digest),
+  )
   for (const blob of blobs) await copyBlob(copy, blob)
   const target = manifestPath(to, reference)
   const headers = { 'content-type': got.type, 'content-length': got.body.length }
@@ -85,8 +87,6 @@ function parseManifest(body: Buffer, source: string): z.infer<typeof Manifest> {
 }
 
 type Descriptor = z.infer<typeof Descriptor>
-
-const digestOf = ({ digest }: Descriptor) => digest
 
 /** Layers that may not be given away are not in the registry. */
 function isKept({ mediaType }: Descriptor): boolean {

@@ -2,12 +2,18 @@
 import http, { type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
 import https from 'node:https'
 import type { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
-import { REGISTRY_IDLE_MAX_MS, REGISTRY_REDIRECTS_MAX } from '../limits.ts'
+import { REGISTRY_REDIRECTS_MAX } from '../limits.ts'
+import { type OwnRegistry, openOwn } from './own/own-registry.ts'
+import { send } from './send.ts'
 
-export type RegistryUpstream =
-  | { kind: 'socket'; socketPath: string }
-  | { kind: 'url'; url: string; username: string | undefined; password: string | undefined }
+export interface ForeignRegistry {
+  kind: 'url'
+  url: string
+  username: string | undefined
+  password: string | undefined
+}
+
+export type RegistryUpstream = OwnRegistry | ForeignRegistry
 
 export interface UpstreamRequest {
   method: string
@@ -25,8 +31,9 @@ export async function openUpstream(
   upstream: RegistryUpstream,
   request: UpstreamRequest,
 ): Promise<IncomingMessage> {
-  const reply = await send(begin(upstream, request), request)
-  if (upstream.kind === 'socket' || request.body !== undefined) return reply
+  if (upstream.kind === 'socket') return openOwn(upstream, request)
+  const reply = await send(begin(upstream, request), request.body)
+  if (request.body !== undefined) return reply
   return follow(reply, new URL(upstream.url), request)
 }
 
@@ -35,18 +42,8 @@ export function pathPrefix(upstream: RegistryUpstream): string {
   return upstream.kind === 'url' ? new URL(upstream.url).pathname.replace(/\/+$/, '') : ''
 }
 
-function begin(upstream: RegistryUpstream, request: UpstreamRequest): ClientRequest {
+function begin(upstream: ForeignRegistry, request: UpstreamRequest): ClientRequest {
   const { method, path, headers, signal } = request
-  if (upstream.kind === 'socket') {
-    const { socketPath } = upstream
-    return http.request({
-      socketPath,
-      method,
-      path,
-      headers: { ...headers, host: 'registry' },
-      signal,
-    })
-  }
   const target = new URL(`${pathPrefix(upstream)}${path}`, upstream.url)
   const own: OutgoingHttpHeaders = { ...headers, host: target.host }
   if (upstream.username !== undefined || upstream.password !== undefined) {
@@ -58,23 +55,6 @@ function begin(upstream: RegistryUpstream, request: UpstreamRequest): ClientRequ
 
 function requestUrl(target: URL, options: http.RequestOptions): ClientRequest {
   return (target.protocol === 'https:' ? https : http).request(target, options)
-}
-
-function send(
-  sent: ClientRequest,
-  { body }: Pick<UpstreamRequest, 'body'>,
-): Promise<IncomingMessage> {
-  sent.setTimeout(REGISTRY_IDLE_MAX_MS, () =>
-    sent.destroy(new Error(`nothing moved for ${REGISTRY_IDLE_MAX_MS / 1000} s`)),
-  )
-  const replied = new Promise<IncomingMessage>((resolve, reject) => {
-    sent.once('response', resolve)
-    sent.on('error', reject) // after the reply's head its reader meets the error as well
-  })
-  if (body === undefined || Buffer.isBuffer(body)) sent.end(body)
-  // The registry may answer before the body is sent; then its answer counts, not the broken upload.
-  else pipeline(body, sent).catch(() => {})
-  return replied
 }
 
 /** Registries on object storage send readers of blobs there; clients of ours may have no way to it. */
@@ -93,7 +73,7 @@ async function follow(
     // Signed addresses carry their own credentials; ours stay with the registry.
     const { accept, range } = headers
     const own = { ...(accept ? { accept } : {}), ...(range ? { range } : {}) }
-    reply = await send(requestUrl(to, { method, headers: own, signal }), {})
+    reply = await send(requestUrl(to, { method, headers: own, signal }), undefined)
     from = to
   }
   return reply

@@ -8,6 +8,7 @@ import type { TestContext } from 'node:test'
 import { createTokens, type Tokens } from '../../server/auth/tokens.ts'
 import { type RegistryChild, startRegistry } from '../../server/registry/child.ts'
 import { createGrants, type GrantsOptions } from '../../server/registry/grants.ts'
+import type { OwnRegistry } from '../../server/registry/own/own-registry.ts'
 import { createRegistryProxy, type MirrorService } from '../../server/registry/proxy.ts'
 import { createReferrerStore } from '../../server/registry/referrer-store.ts'
 import { createRepositoryUse, type RepositoryUse } from '../../server/registry/repository-use.ts'
@@ -23,7 +24,7 @@ const tenantOfBuild = async (id: string) => /^(acme|other)\d+$/.exec(id)?.[1]
 export interface TestRegistry {
   dir: string
   child: RegistryChild
-  upstream: RegistryUpstream
+  upstream: OwnRegistry
 }
 
 export async function givenRegistry(t: TestContext): Promise<TestRegistry> {
@@ -38,7 +39,7 @@ export async function givenRegistry(t: TestContext): Promise<TestRegistry> {
     log: silent,
   })
   t.after(() => child.stop())
-  return { dir, child, upstream: { kind: 'socket', socketPath: child.socketPath } }
+  return { dir, child, upstream: child.upstream }
 }
 
 export interface TestProxy {

@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startRegistry } from '../../server/registry/child.ts'
 import { createRegistryClient } from '../../server/registry/client.ts'
+import { createOwnRegistry } from '../../server/registry/own/own-registry.ts'
 import { silent } from '../helpers/database.ts'
 import { pushImage } from '../helpers/oci.ts'
 import { testParts } from '../helpers/parts.ts'
@@ -65,7 +66,10 @@ test('a manifest is deleted, and deleting what is gone is fine', async (t) => {
 })
 
 test('a registry that is away is named so', async () => {
-  const upstream = { kind: 'socket' as const, socketPath: '/nonexistent/registry.sock' }
+  const upstream = createOwnRegistry({
+    socketPath: '/nonexistent/registry.sock',
+    dataDir: '/nonexistent',
+  })
   const client = createRegistryClient({ upstream })
   const digest = `sha256:${'0'.repeat(64)}`
   const expected = { code: 'registry_unavailable', status: 503 }
