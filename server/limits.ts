@@ -286,6 +286,8 @@ export const GARBAGE_HOLDS_MAX = 5
 export const GARBAGE_HOLD_PAUSE_MS = 2_000
 /** What is removed while writes are held; then they go on, and the next part is removed. */
 export const GARBAGE_BATCH = 200
+/** After the start, so that there is time to look first. */
+export const GARBAGE_FIRST_DELAY_MS = 20 * 60_000
 export const GARBAGE_INTERVAL_MS = 24 * 60 * 60_000
 /** Between two collections that little room on the disk asks for. */
 export const GARBAGE_LOW_DISK_INTERVAL_MS = 30 * 60_000

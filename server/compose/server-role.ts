@@ -9,6 +9,7 @@ import { createSubmissions } from '../builds/submit.ts'
 import { createAppCache } from '../cache/app-cache.ts'
 import { prependPath } from '../config.ts'
 import { notFound } from '../errors.ts'
+import { createGarbage } from '../garbage/service.ts'
 import { createAdmission } from '../git/admission.ts'
 import { createGates } from '../git/gates.ts'
 import { createGitUser } from '../git/git-user.ts'
@@ -105,6 +106,12 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
     buildersDir: paths.builders,
     onRun: core.metrics.retention.ran,
   })
+  const garbage = createGarbage({
+    db,
+    upstream: core.upstream,
+    log: log.child({ mod: 'garbage' }),
+    onRun: core.metrics.garbage.ran,
+  })
   const http = createHttp({
     log: log.child({ mod: 'http' }),
     git: createGitHttp({
@@ -147,6 +154,7 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
       }),
       reports: createReports({ db }),
       retention,
+      garbage,
       health: createHealth({ db, log: log.child({ mod: 'health' }) }),
       metrics: core.metrics,
       publicUrl: core.publicUrl,
@@ -196,6 +204,8 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
   })
   schedule.start()
   core.releasers.add('retention', () => schedule.stop())
+  garbage.start()
+  core.releasers.add('garbage collection', () => garbage.stop())
   await reconciler.start()
   core.releasers.add('reconciler', () => reconciler.stop())
   return { url }

@@ -12,12 +12,13 @@ import {
 import type { OwnRegistry } from '../registry/own/own-registry.ts'
 import { GateBusy } from '../registry/own/write-gate.ts'
 import type { Log } from '../telemetry/log.ts'
-import { emptyTrash, putAside, unlinkedBlobs } from './blobs.ts'
+import { unlinkedBlobs } from './blobs.ts'
 import { entriesIn, foldersIn } from './folders.ts'
 import { createHolds, type Holds } from './holds.ts'
 import { type Linked, watchLinked } from './linked.ts'
 import { createManifestReader } from './manifests.ts'
 import { createRepositoryCollector } from './repository-collector.ts'
+import { createTrash, type Trash } from './trash.ts'
 
 export interface Graces {
   pushMs: number
@@ -58,12 +59,13 @@ export interface Collected {
 
 export async function collectGarbage(options: CollectOptions): Promise<Collected> {
   const { registry, signal, batch = GARBAGE_BATCH } = options
-  await emptyTrash(registry.storage)
+  const trash = createTrash(registry.storage.trash)
+  await trash.empty()
   const holds = createHolds(registry.gate, signal)
   const linked = await holds.hold(async () => watchLinked(registry.gate))
   try {
-    const repositories = await collectRepositories(options, { holds, linked, batch })
-    const blobs = await collectBlobs(registry, { holds, linked, batch })
+    const repositories = await collectRepositories(options, { holds, linked, trash, batch })
+    const blobs = await collectBlobs(registry, { holds, linked, trash, batch })
     return { ...repositories, ...blobs, ...holds.stall() }
   } finally {
     linked.end()
@@ -73,10 +75,11 @@ export async function collectGarbage(options: CollectOptions): Promise<Collected
 interface Run {
   holds: Holds
   linked: Linked
+  trash: Trash
   batch: number
 }
 
-async function collectRepositories(options: CollectOptions, { holds, linked, batch }: Run) {
+async function collectRepositories(options: CollectOptions, run: Run) {
   const { registry, dropsUntagged, log, signal, graces = GRACES } = options
   const { storage } = registry
   const now = Date.now()
@@ -88,9 +91,7 @@ async function collectRepositories(options: CollectOptions, { holds, linked, bat
       untagged: now - graces.untaggedMs,
       upload: now - graces.uploadMs,
     },
-    hold: holds.hold,
-    linked,
-    batch,
+    ...run,
   })
   const done = { repositories: 0, skipped: 0, manifests: 0, links: 0, uploads: 0 }
   for await (const name of repositoryNames(storage.repositories)) {
@@ -106,26 +107,27 @@ async function collectRepositories(options: CollectOptions, { holds, linked, bat
       log.error({ err: asError(error).message, repository: name }, 'repository left as it is')
       done.skipped += 1
       for (const part of ['_manifests/revisions', '_layers']) {
-        await linked.add(await entriesIn(join(storage.repository(name), part)))
+        await run.linked.add(await entriesIn(join(storage.repository(name), part)))
       }
     }
   }
   return done
 }
 
-async function collectBlobs({ storage }: OwnRegistry, { holds, linked, batch }: Run) {
+async function collectBlobs({ storage }: OwnRegistry, { holds, linked, trash, batch }: Run) {
   const { count, unlinked } = await unlinkedBlobs(storage, linked.has)
   let gone = 0
   let bytesFreed = 0
   for (let n = 0; n < unlinked.length; n += batch) {
     const some = await holds.hold(async () => {
       const still = unlinked.slice(n, n + batch).filter(({ digest }) => !linked.has(digest))
-      putAside(storage, still)
+      // From here on an upload of the same bytes is a new one.
+      for (const { folder } of still) trash.putAside(folder)
       return still
     })
     gone += some.length
     bytesFreed += some.reduce((sum, { bytes }) => sum + bytes, 0)
-    await emptyTrash(storage)
+    await trash.empty()
   }
   return { blobsBefore: count, blobsAfter: count - gone, bytesFreed }
 }

@@ -8,18 +8,20 @@ import type { Linked } from './linked.ts'
 import type { ReadManifest } from './manifests.ts'
 import { type Cutoffs, type Examined, examine } from './repository.ts'
 import { sweepRepository } from './sweep.ts'
+import type { Trash } from './trash.ts'
 
 export interface RepositoryCollectorOptions {
   storage: RegistryStorage
   readManifest: ReadManifest
   cutoffs: Cutoffs
-  hold: Holds['hold']
+  holds: Pick<Holds, 'hold'>
   linked: Pick<Linked, 'add'>
+  trash: Trash
   batch: number
 }
 
 export function createRepositoryCollector(options: RepositoryCollectorOptions) {
-  const { storage, readManifest, cutoffs, hold, linked, batch } = options
+  const { storage, readManifest, cutoffs, holds, linked, trash, batch } = options
 
   return async (name: string, dropsUntagged: boolean) => {
     const given = { storage, readManifest, cutoffs, dropsUntagged }
@@ -27,16 +29,17 @@ export function createRepositoryCollector(options: RepositoryCollectorOptions) {
     const removed = new Set<string>()
     let found = await examine(name, given)
     for (let hasMore = await hasWork(found, cutoffs); hasMore; ) {
-      const swept = await hold(async () => {
+      const swept = await holds.hold(async () => {
         // Once more: what was pushed since counts.
         found = await examine(name, { ...given, before: without(found, removed) })
-        return sweepRepository(found, cutoffs, batch)
+        return sweepRepository(found, { cutoffs, trash, batch })
       })
       for (const { folder } of [...swept.manifests, ...swept.links]) removed.add(folder)
       done.manifests += swept.manifests.length
       done.links += swept.links.length
       done.uploads += swept.uploads
       hasMore = swept.hasMore
+      await trash.empty()
     }
     const { revisions, links } = without(found, removed)
     await linked.add([...revisions, ...links])

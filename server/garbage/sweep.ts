@@ -1,9 +1,10 @@
 // Takes out of one repository what examine() found, in one turn of the event loop: what readers were told a
 // moment ago is looked at in the same turn. Called while no write is under way.
-import { readdirSync, rmSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type Entry, modifiedMsNow, removeIfEmpty } from './folders.ts'
 import type { Cutoffs, Examined } from './repository.ts'
+import type { Trash } from './trash.ts'
 
 export interface Swept {
   manifests: Entry[]
@@ -13,30 +14,39 @@ export interface Swept {
   hasMore: boolean
 }
 
-export function sweepRepository(found: Examined, cutoffs: Cutoffs, max: number): Swept {
-  let left = max
+export interface SweepOptions {
+  cutoffs: Cutoffs
+  trash: Trash
+  /** At most so much at once. */
+  batch: number
+}
+
+export function sweepRepository(found: Examined, options: SweepOptions): Swept {
+  const { cutoffs, trash } = options
+  let left = options.batch
   const take = <T>(items: readonly T[], remove: (item: T) => void): T[] => {
     const taken = items.slice(0, Math.max(0, left))
     left -= taken.length
     for (const item of taken) remove(item)
     return taken
   }
-  const uploads = take(found.uploads, removeFolder)
-  const husks = take(found.husks, ({ folder }) => removeFolder(folder))
+  const uploads = take(found.uploads, trash.putAside)
+  const husks = take(found.husks, ({ folder }) => trash.putAside(folder))
   const untagged = found.untagged.filter((entry) => isOld(entry, cutoffs.untagged))
   if (untagged.length < found.untagged.length) {
     // Somebody has just asked for one of them: it stays, and so does what it refers to.
     return { manifests: [], links: [], uploads: uploads.length, hasMore: true }
   }
-  const manifests = take(untagged, (entry) => removeManifest(found.folder, entry))
+  const manifests = take(untagged, (entry) => removeManifest(found.folder, entry, trash))
   const unnamed = found.unnamed.filter((entry) => isOld(entry, cutoffs.link))
-  const links = take(unnamed, ({ folder }) => removeFolder(folder))
+  const links = take(unnamed, ({ folder }) => trash.putAside(folder))
   const hasMore =
     uploads.length < found.uploads.length ||
     husks.length < found.husks.length ||
     manifests.length < untagged.length ||
     links.length < unnamed.length
-  if (!hasMore && isEmpty(found, manifests.length, links.length)) removeRepository(found.folder)
+  if (!hasMore && isEmpty(found, manifests.length, links.length))
+    removeRepository(found.folder, trash)
   return { manifests, links, uploads: uploads.length, hasMore }
 }
 
@@ -50,11 +60,11 @@ function isEmpty(found: Examined, manifests: number, links: number): boolean {
   return revisions.length === manifests && all.length === links && uploadsLeft === 0
 }
 
-function removeManifest(repository: string, { digest, folder }: Entry): void {
+function removeManifest(repository: string, { digest, folder }: Entry, trash: Trash): void {
   const tags = join(repository, '_manifests/tags')
   const path = digest.replace(':', '/')
-  for (const tag of namesIn(tags)) removeFolder(join(tags, tag, 'index', path))
-  removeFolder(folder)
+  for (const tag of namesIn(tags)) trash.putAside(join(tags, tag, 'index', path))
+  trash.putAside(folder)
 }
 
 function namesIn(path: string): string[] {
@@ -66,12 +76,8 @@ function namesIn(path: string): string[] {
   }
 }
 
-function removeFolder(path: string): void {
-  rmSync(path, { recursive: true, force: true })
-}
-
 /** With the folders above that held nothing else, up to the first part of the name. */
-function removeRepository(folder: string): void {
-  for (const part of ['_manifests', '_layers', '_uploads']) removeFolder(join(folder, part))
+function removeRepository(folder: string, trash: Trash): void {
+  for (const part of ['_manifests', '_layers', '_uploads']) trash.putAside(join(folder, part))
   for (let path = folder; removeIfEmpty(path); ) path = dirname(path)
 }

@@ -11,6 +11,7 @@ export type Permission =
   | `${'build' | 'builder' | 'app' | 'secret'}:${'read' | 'write' | 'delete' | 'admin'}`
   | 'metrics:read'
   | 'retention:admin'
+  | 'registry:admin'
 
 /** One possible answer, as documented. */
 export interface ReplyDoc {

@@ -8,6 +8,8 @@ import type { Builds } from '../builds/service.ts'
 import type { Submissions } from '../builds/submit.ts'
 import type { AppCache } from '../cache/app-cache.ts'
 import { cacheRoutes } from '../cache/routes.ts'
+import { garbageRoutes } from '../garbage/routes.ts'
+import type { Garbage } from '../garbage/service.ts'
 import type { Health } from '../health/health.ts'
 import { healthRoutes } from '../health/routes.ts'
 import { reportRoutes } from '../reports/routes.ts'
@@ -31,6 +33,7 @@ export interface RoutesOptions {
   submissions: Submissions
   reports: Reports
   retention: Retention
+  garbage: Pick<Garbage, 'run'>
   health: Health
   metrics: Pick<Metrics, 'prometheus'>
   /** Known once the server listens. */
@@ -48,6 +51,7 @@ export function createRoutes(options: RoutesOptions): Route[] {
     ...builderRoutes(options),
     ...reportRoutes(options),
     ...retentionRoutes(options),
+    ...garbageRoutes(options),
     ...metricsRoutes(options),
   ])
 }

@@ -12,6 +12,7 @@ import type { Db } from '../db/pool.ts'
 import { asError } from '../errors.ts'
 import { METRICS_COLLECT_DEADLINE_MS } from '../limits.ts'
 import { createBuildMetrics } from './build-metrics.ts'
+import { createGarbageMetrics } from './garbage-metrics.ts'
 import { createHttpMetrics } from './http-metrics.ts'
 import type { Log } from './log.ts'
 import { createMirrorMetrics } from './mirror-metrics.ts'
@@ -34,6 +35,7 @@ export function createMetrics({ log, otlp }: { log: Log; otlp?: OtlpSettings | u
 
   return {
     build: createBuildMetrics(meter),
+    garbage: createGarbageMetrics(meter),
     httpServed: createHttpMetrics(meter),
     mirrored: createMirrorMetrics(meter),
     retention: createRetentionMetrics(meter),

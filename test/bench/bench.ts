@@ -4,6 +4,7 @@ const TOPICS: Record<string, () => Promise<{ run(): Promise<void> }>> = {
   push: () => import('./push.ts'),
   cache: () => import('./cache.ts'),
   'builder-copy': () => import('./builder-copy.ts'),
+  garbage: () => import('./garbage.ts'),
   submit: () => import('./submit.ts'),
   queue: () => import('./queue.ts'),
   reads: () => import('./reads.ts'),

@@ -13,6 +13,7 @@ import { createSubmissions, type SubmissionsOptions } from '../../server/builds/
 import { watchTransitions } from '../../server/builds/transitions.ts'
 import { createAppCache } from '../../server/cache/app-cache.ts'
 import { notFound } from '../../server/errors.ts'
+import { createGarbage } from '../../server/garbage/service.ts'
 import { createHealth } from '../../server/health/health.ts'
 import type { FormLimits } from '../../server/http/multipart.ts'
 import { createRoutes } from '../../server/http/routes.ts'
@@ -29,6 +30,14 @@ import { createMetrics, type Metrics } from '../../server/telemetry/metrics.ts'
 import { givenDatabase, silent, type TestDatabase } from './database.ts'
 import { givenHttp, type TestHttp } from './http.ts'
 import { KEEP_ALL } from './retention.ts'
+
+/** A registry that nobody asks. */
+const FOREIGN = {
+  kind: 'url' as const,
+  url: 'http://registry.invalid',
+  username: undefined,
+  password: undefined,
+}
 
 export interface FolderRepositories extends AppRepositories {
   /** Ids of the repositories there are. */
@@ -149,6 +158,7 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
         submissions,
         reports,
         retention,
+        garbage: createGarbage({ db, upstream: FOREIGN, log: silent }),
         health,
         metrics,
         publicUrl,

@@ -4,5 +4,4 @@ import { collected, NO_GRACE } from './garbage.ts'
 
 const [dataDir = ''] = process.argv.slice(2)
 const registry = createOwnRegistry({ socketPath: '/nonexistent', dataDir })
-process.stdout.write('started\n')
 await collected(registry, { graces: NO_GRACE, batch: 1 })

@@ -19,6 +19,7 @@ const routes = createRoutes({
   submissions: none,
   reports: none,
   retention: none,
+  garbage: none,
   health: none,
   metrics: none,
   publicUrl: () => 'http://localhost',
