@@ -8,6 +8,7 @@ import {
   BUILD_TIMEOUT_SECONDS_MAX,
   BUILDER_DISKS_GB_DEFAULT,
   BUILDER_DISKS_GB_MAX,
+  DISK_FLOOR_MB_DEFAULT,
   EGRESS_PORTS_DEFAULT,
   QUEUE_TTL_HOURS_DEFAULT,
   QUEUE_TTL_HOURS_MAX,
@@ -64,6 +65,7 @@ const Environment = z.object({
   PORT: wholeNumber(0, 65_535).default(8083),
   PUBLIC_URL: httpUrl.optional(),
   DATA_DIR: z.string().min(1).optional(),
+  DISK_FLOOR_MB: wholeNumber(0, 1024 * 1024 * 1024).default(DISK_FLOOR_MB_DEFAULT),
   DATABASE_URL: z
     .url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' })
     .optional(),
@@ -121,6 +123,8 @@ export interface Config {
   port: number
   publicUrl: string | undefined
   dataDir: string
+  /** Below it no builds are claimed. */
+  diskFloorBytes: number
   databaseUrl: string | undefined
   jwtSecret: string | undefined
   secretsKey: Buffer | undefined
@@ -173,6 +177,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     port: e.PORT,
     publicUrl: e.PUBLIC_URL?.replace(/\/+$/, ''),
     dataDir: resolve(e.DATA_DIR ?? defaultDataDir(env)),
+    diskFloorBytes: e.DISK_FLOOR_MB * 1024 * 1024,
     databaseUrl: e.DATABASE_URL,
     jwtSecret: e.JWT_SECRET,
     secretsKey: e.SECRETS_KEY,

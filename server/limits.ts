@@ -100,6 +100,20 @@ export const QUEUE_FULL_RETRY_SECONDS = 30
 export const IDEMPOTENCY_KEY_CHARS_MAX = 255
 export const IDEMPOTENCY_TTL_HOURS = 24
 
+// Room on the disk
+/** Below it no builds are claimed; DISK_FLOOR_MB sets another. */
+export const DISK_FLOOR_MB_DEFAULT = 2 * 1024
+/** Times the floor: from there on builds are claimed again. */
+export const DISK_RECOVERED_SHARE = 1.25
+/** Below it nothing comes in: no push, no upload; or half the floor where that is less. */
+export const DISK_FREE_BYTES_MIN = 1 * GiB
+/** What is uploaded between two looks at the room. */
+export const DISK_LOOK_BYTES = 8 * MiB
+export const DISK_LOOK_INTERVAL_MS = 5_000
+/** A worker that is low on disk says so again after so long, and is believed for so long. */
+export const LOW_DISK_RECORD_MS = 5_000
+export const LOW_DISK_STALE_MS = 30_000
+
 // Source archives
 /** As uploaded, or as `git archive` makes it. */
 export const SOURCE_BYTES_MAX = 512 * MiB
@@ -125,7 +139,6 @@ export const PUSHES_PER_TENANT_MAX = 128
 export const GIT_STALL_MAX_MS = 120_000
 /** A client that sends nothing for so long, while the server waits for it, is cut off. */
 export const GIT_IDLE_MAX_MS = 300_000
-export const DISK_FREE_BYTES_MIN = 1 * GiB
 export const HOOK_MESSAGE_BYTES_MAX = 2 * MiB
 /** Of the reason in `! [remote rejected] main -> main (<reason>)`. */
 export const REJECTION_CHARS_MAX = 160

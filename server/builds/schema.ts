@@ -278,6 +278,10 @@ export const Build = z
     status: BuildStatus,
     queue_position: z.int().min(1).optional(),
     priority: z.int().optional().meta({ description: 'Only when it is not 0.' }),
+    queue_reason: z
+      .string()
+      .optional()
+      .meta({ description: 'Why it waits, if not for its turn; only of a single build.' }),
     image_digest: z.string().optional(),
     image_ref: z.string().optional(),
     published_as: z.string().optional().meta({

@@ -48,12 +48,15 @@ export function createBuilds(options: BuildsOptions) {
   }
 
   async function show(row: BuildRow): Promise<Build> {
-    const [position, steps] = await Promise.all([
-      row.status === 'queued' ? queue.position(row.id) : undefined,
+    const isQueued = row.status === 'queued'
+    const [position, waitReason, steps] = await Promise.all([
+      isQueued ? queue.position(row.id) : undefined,
+      isQueued ? queue.waitReason() : undefined,
       readSteps(db, row.id),
     ])
     const ended = TERMINAL.has(row.status)
-    return toPublic(row, registryName(), { position, steps: summarize(steps, { ended }) })
+    const shown = { position, waitReason, steps: summarize(steps, { ended }) }
+    return toPublic(row, registryName(), shown)
   }
 
   return {

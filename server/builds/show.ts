@@ -6,6 +6,7 @@ import type { BuildRow } from './store.ts'
 /** What is not in the row itself. */
 export interface Shown {
   position?: number | undefined
+  waitReason?: string | undefined
   steps?: StepsSummary | undefined
 }
 
@@ -13,6 +14,7 @@ export function toPublic(row: BuildRow, registryName: string, shown: Shown = {})
   const optional = {
     queue_position: shown.position,
     priority: row.priority === 0 ? undefined : row.priority,
+    queue_reason: shown.waitReason,
     image_digest: row.status === 'ready' ? row.imageDigest : undefined,
     image_ref: hasImage(row) ? imageRef(row, registryName) : undefined,
     published_as:

@@ -11,6 +11,7 @@ import { startEmbedded } from '../db/embedded.ts'
 import { createListener, type Listener } from '../db/listen.ts'
 import { migrate } from '../db/migrate.ts'
 import { createDb, type Db } from '../db/pool.ts'
+import { freeBytesMinOf, requireDiskRoom } from '../objects/disk-room.ts'
 import { createLocalObjects, type Objects } from '../objects/objects.ts'
 import type { Paths } from '../paths.ts'
 import { createQueue, type Queue } from '../queue/queue.ts'
@@ -98,7 +99,10 @@ export async function startCore(boot: Boot): Promise<Core> {
     store,
     buildLog,
     queue: createQueue({ db, store, buildLog }),
-    objects: createLocalObjects({ root: paths.objects }),
+    objects: createLocalObjects({
+      root: paths.objects,
+      requireRoom: () => requireDiskRoom(paths.dataDir, freeBytesMinOf(config.diskFloorBytes)),
+    }),
     tokens,
     secretCipher: createSecretCipher(key),
     upstream,

@@ -8,6 +8,8 @@ import { toPublic } from '../builds/show.ts'
 import { createSubmissions } from '../builds/submit.ts'
 import { createAppCache } from '../cache/app-cache.ts'
 import { prependPath } from '../config.ts'
+import { createDiskGuard } from '../disk-guard/guard.ts'
+import { watchDisk } from '../disk-guard/watch.ts'
 import { notFound } from '../errors.ts'
 import { createGarbage } from '../garbage/service.ts'
 import { createAdmission } from '../git/admission.ts'
@@ -25,6 +27,7 @@ import { tagCommit } from '../git/tags.ts'
 import { createHealth } from '../health/health.ts'
 import { createHttp } from '../http/app.ts'
 import { createRoutes } from '../http/routes.ts'
+import { freeBytesMinOf } from '../objects/disk-room.ts'
 import { createGrants } from '../registry/grants.ts'
 import { createRegistryProxy } from '../registry/proxy.ts'
 import { createReferrerStore } from '../registry/referrer-store.ts'
@@ -60,13 +63,19 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
   const gates = createGates({ db, store, queue, repositories, log: log.child({ mod: 'gates' }) })
   const live = createLivePushes()
 
+  const freeBytesMin = freeBytesMinOf(config.diskFloorBytes)
   const hooks = createHookSocket({
     path: `${paths.hookDir}/hook.sock`,
     user: users.git,
     live,
     log: log.child({ mod: 'hooks' }),
     handlers: createHookHandlers({
-      admission: createAdmission({ db, requireRoom: store.requireRoom, diskPath: paths.dataDir }),
+      admission: createAdmission({
+        db,
+        requireRoom: store.requireRoom,
+        diskPath: paths.dataDir,
+        freeBytesMin,
+      }),
       intake,
       gates,
       repositories,
@@ -74,6 +83,7 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
       listener,
       buildLog,
       position: queue.position,
+      waitReason: queue.waitReason,
       async show(id) {
         const row = await store.get(id)
         if (!row) throw notFound('build')
@@ -111,6 +121,11 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
     upstream: core.upstream,
     log: log.child({ mod: 'garbage' }),
     onRun: core.metrics.garbage.ran,
+  })
+  const disk = createDiskGuard({
+    path: paths.dataDir,
+    floorBytes: config.diskFloorBytes,
+    onLow: garbage.onLowDisk,
   })
   const http = createHttp({
     log: log.child({ mod: 'http' }),
@@ -151,11 +166,12 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
         findCommit: createFindCommit({ apps, repositories, git, objects }),
         publicUrl: core.publicUrl,
         diskPath: paths.dataDir,
+        freeBytesMin,
       }),
       reports: createReports({ db }),
       retention,
       garbage,
-      health: createHealth({ db, log: log.child({ mod: 'health' }) }),
+      health: createHealth({ db, log: log.child({ mod: 'health' }), disk }),
       metrics: core.metrics,
       publicUrl: core.publicUrl,
     }),
@@ -204,7 +220,10 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
   })
   schedule.start()
   core.releasers.add('retention', () => schedule.stop())
+  core.metrics.watchDisk(disk.look)
   garbage.start()
+  const diskWatch = watchDisk(disk, log.child({ mod: 'disk' }))
+  core.releasers.add('disk watch', () => diskWatch.stop())
   core.releasers.add('garbage collection', () => garbage.stop())
   await reconciler.start()
   core.releasers.add('reconciler', () => reconciler.stop())

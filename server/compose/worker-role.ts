@@ -2,6 +2,8 @@
 import { createServer } from 'node:http'
 import { createBuilderDisks } from '../builders/disks.ts'
 import { createBuilderTidy } from '../builders/tidy.ts'
+import { createClaimGuard } from '../disk-guard/claims.ts'
+import { createDiskGuard } from '../disk-guard/guard.ts'
 import { createBuildEgress } from '../egress/builds.ts'
 import { readCertificates } from '../egress/certificates.ts'
 import { createPipeline } from '../pipeline/pipeline.ts'
@@ -79,6 +81,12 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
     name: workerName,
     run: pipeline.run,
     onClaim: core.metrics.build.claimed,
+    mayClaim: createClaimGuard({
+      db,
+      log: log.child({ mod: 'disk' }),
+      worker: workerName,
+      guard: createDiskGuard({ path: core.paths.dataDir, floorBytes: config.diskFloorBytes }),
+    }).mayClaim,
   })
   await worker.start()
   core.releasers.add('worker', () => worker.stop())

@@ -12,6 +12,8 @@ const CLAIM_WAIT_MS = 150
 export interface BuildFollowerOptions extends Omit<TranscriptOptions, 'now'> {
   buildLog: BuildLog
   position(buildId: string): Promise<number | undefined>
+  /** Why queued builds wait, if not for their turn. */
+  waitReason(): Promise<string | undefined>
   /** The build as the API shows it, for the last lines. */
   show(buildId: string): Promise<Build>
   /** Only how it begins and ends. */
@@ -30,6 +32,7 @@ export function createBuildFollower(options: BuildFollowerOptions) {
   const transcript = createTranscript(options)
   let lastSaid = Date.now()
   let lastPosition: number | undefined
+  let lastReason: string | undefined
   let lastSeq = 0
   let isQueued = true
 
@@ -41,10 +44,13 @@ export function createBuildFollower(options: BuildFollowerOptions) {
 
   async function tick(print: Print): Promise<void> {
     const asked = isQueued ? await options.position(buildId) : undefined
+    const reason = asked === undefined ? undefined : await options.waitReason()
     const position = isQueued ? asked : undefined // it may have left the queue meanwhile
-    if (position !== undefined && position !== lastPosition) {
+    const isNews = position !== lastPosition || reason !== lastReason
+    if (position !== undefined && isNews) {
       lastPosition = position
-      await say(print, transcript.position(position))
+      lastReason = reason
+      await say(print, transcript.position(position, reason))
     }
     if (Date.now() - lastSaid >= heartbeatMs) await say(print, transcript.heartbeat(position))
   }

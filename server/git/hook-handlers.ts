@@ -28,6 +28,8 @@ export interface HookHandlersOptions {
   listener: Pick<Listener, 'on'>
   buildLog: BuildLog
   position(buildId: string): Promise<number | undefined>
+  /** Why queued builds wait, if not for their turn. */
+  waitReason(): Promise<string | undefined>
   show(buildId: string): Promise<Build>
   baseUrl: () => string
   log: Log
@@ -95,11 +97,12 @@ export function createHookHandlers(options: HookHandlersOptions): HookHandlers {
   }
 
   function follower({ push }: HookCall, buildId: string, gatedBranch?: string): BuildFollower {
-    const { buildLog, position, show, baseUrl, heartbeatMs } = options
+    const { buildLog, position, waitReason, show, baseUrl, heartbeatMs } = options
     const { quiet, detach } = push.options
     const links = { baseUrl: baseUrl() }
     const transcript = { buildId, links, gatedBranch, detached: detach }
-    return createBuildFollower({ ...transcript, buildLog, position, show, quiet, heartbeatMs })
+    const asked = { buildLog, position, waitReason, show }
+    return createBuildFollower({ ...transcript, ...asked, quiet, heartbeatMs })
   }
 
   async function follow(call: HookCall, builds: readonly Shown[]): Promise<void> {

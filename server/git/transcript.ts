@@ -114,8 +114,11 @@ export function createTranscript(options: TranscriptOptions) {
       ]
     },
 
-    position(position: number): string[] {
-      return [`${DETAIL}queued, position ${position}`]
+    /** `reason`: what it waits for, if not for its turn. */
+    position(position: number, reason?: string): string[] {
+      const lines = [`${DETAIL}queued, position ${position}`]
+      if (reason !== undefined) lines.push(`${DETAIL}queued: ${reason}; it goes on by itself`)
+      return lines
     },
 
     event(event: BuildEvent): string[] {

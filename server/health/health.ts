@@ -1,13 +1,27 @@
 // Is the server able to do its work? Asked by load balancers and by people, so it never waits long.
 import type { Db } from '../db/pool.ts'
+import { type DiskGuard, lowDiskReason } from '../disk-guard/guard.ts'
 import { asError } from '../errors.ts'
 import { HEALTH_DEADLINE_MS } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
 
 export type Health = ReturnType<typeof createHealth>
 
-export function createHealth({ db, log }: { db: Db; log: Log }) {
+export interface HealthOptions {
+  db: Db
+  log: Log
+  /** Of the server's own disk. */
+  disk: Pick<DiskGuard, 'look'>
+}
+
+export function createHealth({ db, log, disk }: HealthOptions) {
   return {
+    /** What is not as it should be, although requests are served; empty when all is well. */
+    async degraded(): Promise<string[]> {
+      const state = await disk.look()
+      return state.isLow ? [`${lowDiskReason(state)}; builds wait`] : []
+    },
+
     /** What does not answer; empty when all is well. */
     async down(): Promise<string[]> {
       let timer: NodeJS.Timeout | undefined

@@ -4,8 +4,23 @@ import { json, publicRoute } from '../http/route.ts'
 import type { Health } from './health.ts'
 
 const Healthy = z
-  .object({ status: z.literal('ok') })
-  .meta({ id: 'Health', examples: [{ status: 'ok' }] })
+  .object({
+    status: z.enum(['ok', 'degraded']),
+    reasons: z
+      .array(z.string())
+      .optional()
+      .meta({ description: 'Why it is degraded; requests are served all the same.' }),
+  })
+  .meta({
+    id: 'Health',
+    examples: [
+      { status: 'ok' },
+      {
+        status: 'degraded',
+        reasons: ['this server is low on disk (1.2 GiB free, 2.5 GiB needed); builds wait'],
+      },
+    ],
+  })
 const Unhealthy = z
   .object({
     status: z.literal('unavailable'),
@@ -37,12 +52,16 @@ export function healthRoutes({ health }: { health: Health }) {
       summary: 'Whether the server can work',
       tag: 'service',
       replies: {
-        200: json('All is well', Healthy),
+        200: json('It serves; `degraded` says what is amiss', Healthy),
         503: json('Something it needs does not answer', Unhealthy),
       },
       async handle() {
         const down = await health.down()
-        if (down.length === 0) return { status: 200, json: { status: 'ok' as const } }
+        if (down.length === 0) {
+          const reasons = await health.degraded()
+          if (reasons.length === 0) return { status: 200, json: { status: 'ok' as const } }
+          return { status: 200, json: { status: 'degraded' as const, reasons } }
+        }
         const message = `does not answer: ${down.join(', ')}`
         return {
           status: 503,

@@ -4,6 +4,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { mkdir, open, opendir, readdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fsync } from '../fsync.ts'
+import { requireDiskRoom, whileDiskRoom } from './disk-room.ts'
 
 export interface StoredObject {
   /** Name within the store, `sources/<hex>`. */
@@ -25,7 +26,14 @@ export type Objects = ReturnType<typeof createLocalObjects>
 
 const KEY = /^sources\/[0-9a-f]{64}$/
 
-export function createLocalObjects({ root }: { root: string }) {
+export interface LocalObjectsOptions {
+  root: string
+  /** Throws AppError `disk_full`; asked again and again while an object arrives. */
+  requireRoom?: () => Promise<void>
+}
+
+export function createLocalObjects(options: LocalObjectsOptions) {
+  const { root, requireRoom = () => requireDiskRoom(root) } = options
   const temporary = join(root, 'incoming')
 
   function path(key: string): string {
@@ -33,8 +41,8 @@ export function createLocalObjects({ root }: { root: string }) {
     return join(root, `${key}.tar`)
   }
 
-  /** Takes a stream in; rejects with the stream's own error. */
-  async function stage(stream: AsyncIterable<Uint8Array>): Promise<StagedObject> {
+  /** Takes a stream in; rejects with the stream's own error, or AppError `disk_full`. */
+  async function stage(stream: AsyncIterable<Buffer>): Promise<StagedObject> {
     await mkdir(temporary, { recursive: true, mode: 0o700 })
     const name = join(temporary, randomUUID())
     const discard = () => rm(name, { force: true })
@@ -42,7 +50,7 @@ export function createLocalObjects({ root }: { root: string }) {
     let bytes = 0
     const file = await open(name, 'wx', 0o600)
     try {
-      for await (const chunk of stream) {
+      for await (const chunk of whileDiskRoom(stream, requireRoom)) {
         hash.update(chunk)
         bytes += chunk.length
         await file.writeFile(chunk)
@@ -71,7 +79,7 @@ export function createLocalObjects({ root }: { root: string }) {
     stage,
 
     /** Stores a stream; rejects with the stream's own error. */
-    async write(stream: AsyncIterable<Uint8Array>): Promise<StoredObject> {
+    async write(stream: AsyncIterable<Buffer>): Promise<StoredObject> {
       const { key, sha256, bytes, keep, discard } = await stage(stream)
       try {
         await keep()

@@ -8,6 +8,7 @@ import { endColumns, transitionIn } from '../builds/transitions.ts'
 import { untilStatus } from '../builds/wait.ts'
 import type { Db } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
+import { whyQueueWaits } from '../disk-guard/low-disks.ts'
 import { AppError, notFound } from '../errors.ts'
 import { queuePositions } from './position.ts'
 import { markComplete } from './slots.ts'
@@ -81,6 +82,9 @@ export function createQueue({ db, store, buildLog }: QueueOptions) {
     async position(id: string): Promise<number | undefined> {
       return (await queuePositions(db, [id])).get(id)
     },
+
+    /** Why queued builds wait although there may be slots; undefined: for their turn. */
+    waitReason: () => whyQueueWaits(db),
 
     positions: (ids: readonly string[]) => queuePositions(db, ids),
 

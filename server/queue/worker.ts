@@ -18,11 +18,14 @@ export interface WorkerOptions {
   /** Runs one build to its end; must not reject for what the build does. The signal means: hand it back. */
   run(build: ClaimedBuild, drain: AbortSignal): Promise<void>
   onClaim?: (build: ClaimedBuild) => void
+  /** Asked before each claim; false: not now. */
+  mayClaim?: () => Promise<boolean>
 }
 
 export type Worker = ReturnType<typeof createWorker>
 
-export function createWorker({ db, listener, log, name, run, onClaim }: WorkerOptions) {
+export function createWorker(options: WorkerOptions) {
+  const { db, listener, log, name, run, onClaim, mayClaim = async () => true } = options
   const running = new Set<Promise<void>>()
   const drain = new AbortController()
   setMaxListeners(0, drain.signal) // one per running build
@@ -52,6 +55,7 @@ export function createWorker({ db, listener, log, name, run, onClaim }: WorkerOp
   async function claimAll(): Promise<void> {
     do {
       again = false
+      if (!(await mayClaim())) return
       const build = await claimNext(db, name)
       if (!build) continue
       log.info({ buildId: build.id, attempt: build.attempt }, 'build claimed')

@@ -12,6 +12,7 @@ import type { Db } from '../db/pool.ts'
 import { asError } from '../errors.ts'
 import { METRICS_COLLECT_DEADLINE_MS } from '../limits.ts'
 import { createBuildMetrics } from './build-metrics.ts'
+import { type LookAtDisk, observeDisk } from './disk-gauges.ts'
 import { createGarbageMetrics } from './garbage-metrics.ts'
 import { createHttpMetrics } from './http-metrics.ts'
 import type { Log } from './log.ts'
@@ -42,6 +43,9 @@ export function createMetrics({ log, otlp }: { log: Log; otlp?: OtlpSettings | u
 
     /** Adds the gauges of the queue; once the database is there. */
     watchQueue: (db: Db) => observeQueue(meter, db),
+
+    /** Adds the gauges of the server's disk. */
+    watchDisk: (look: LookAtDisk) => observeDisk(meter, look),
 
     /** Prometheus text. What can't be read now (no database, no gauges) is absent, never zero. */
     async prometheus(): Promise<string> {

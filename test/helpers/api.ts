@@ -12,6 +12,7 @@ import { createBuildStore } from '../../server/builds/store.ts'
 import { createSubmissions, type SubmissionsOptions } from '../../server/builds/submit.ts'
 import { watchTransitions } from '../../server/builds/transitions.ts'
 import { createAppCache } from '../../server/cache/app-cache.ts'
+import { createDiskGuard, type DiskGuardOptions } from '../../server/disk-guard/guard.ts'
 import { notFound } from '../../server/errors.ts'
 import { createGarbage } from '../../server/garbage/service.ts'
 import { createHealth } from '../../server/health/health.ts'
@@ -68,6 +69,9 @@ export interface TestApiOptions {
   builderDisksMaxGb?: number
   uploadLimits?: UploadLimits
   freeBytesMin?: number
+  disk?: Partial<DiskGuardOptions>
+  /** While an upload arrives. */
+  requireRoom?: () => Promise<void>
   findCommit?: SubmissionsOptions['findCommit']
   /** Instead of a registry's: which repositories are emptied. */
   deleteTags?(repository: string): Promise<void>
@@ -102,7 +106,10 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
   })
   const objectsRoot = await mkdtemp(join(tmpdir(), 'hm-objects-'))
   t.after(() => rm(objectsRoot, { recursive: true, force: true }))
-  const objects = createLocalObjects({ root: objectsRoot })
+  const objects = createLocalObjects({
+    root: objectsRoot,
+    ...(options.requireRoom ? { requireRoom: options.requireRoom } : {}),
+  })
   const builders = createBuilders({
     db,
     log: silent,
@@ -125,7 +132,11 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
   const reports = createReports({ db, ...(options.now ? { now: options.now } : {}) })
   const cipher = createSecretCipher(randomBytes(32))
   const secrets = createSecrets({ db, apps, cipher, log: silent })
-  const health = createHealth({ db, log: silent })
+  const health = createHealth({
+    db,
+    log: silent,
+    disk: createDiskGuard({ path: tmpdir(), floorBytes: 0, ...options.disk }),
+  })
   const { deleteTags = async () => {} } = options
   const appCache = createAppCache({ db, apps, builders, deleteTags, log: silent })
   const retention = createRetention({

@@ -158,6 +158,7 @@ export async function givenGitServer(
       listener,
       buildLog,
       position: queue.position,
+      waitReason: queue.waitReason,
       show: async (id) => toPublic((await store.get(id))!, REGISTRY),
       baseUrl: () => url,
       log,
