@@ -18,6 +18,7 @@ import type { Channel } from './channel.ts'
 import { note } from './clock.ts'
 import { explainFailure, type Failure } from './failure.ts'
 import { FetchFailure } from './fetch-failure.ts'
+import { fullSourceDisk } from './full-disk.ts'
 import type { StepsMemory } from './memory.ts'
 import { createProgress, type Progress } from './progress.ts'
 import type { BuildConfig, BuildResult, EventMessage } from './protocol.ts'
@@ -226,10 +227,11 @@ function sourceFailure(error: NodeJS.ErrnoException): PrepareFailure {
   if (error instanceof FetchFailure) {
     return new PrepareFailure({ failure_class: error.failureClass, error: error.message })
   }
-  const failureClass = error.code === 'ENOSPC' ? 'disk' : 'source'
+  const isFull = error.code === 'ENOSPC'
+  const why = isFull ? fullSourceDisk() : error.message
   return new PrepareFailure({
-    failure_class: failureClass,
-    error: `the source could not be unpacked: ${error.message}`,
+    failure_class: isFull ? 'disk' : 'source',
+    error: `the source could not be unpacked: ${why}`,
   })
 }
 

@@ -1,12 +1,13 @@
 // Why a build failed: one class and one sentence, from what buildctl said and what the guest knows. The class
 // decides who must act: the author of the Dockerfile, or the operator.
 import type { FailedVertex } from './facts.ts'
+import { fullBuildDisk } from './full-disk.ts'
 import { ERROR_CHARS_MAX } from './limits.ts'
 import { shortName } from './progress.ts'
 import type { BuildConfig, FailedStep, FailureClass } from './protocol.ts'
 
 export interface FailureFacts {
-  config: Pick<BuildConfig, 'registry_url' | 'registry_public_name' | 'network_mode'>
+  config: Pick<BuildConfig, 'registry_url' | 'registry_public_name' | 'network_mode' | 'cache_disk'>
   exitCode: number | null
   /** buildctl's last `error: …` line, or empty. */
   error: string
@@ -46,7 +47,7 @@ function classify(facts: FailureFacts): Failure {
   const ran = failed && PROCESS_FAILED.exec(failed.error)
   // A process's error quotes its command, which may say anything; what it printed counts.
   if (NO_SPACE.test(ran ? failed.lastLines.join('\n') : error)) {
-    return { failure_class: 'disk', error: `${where} failed: the build's disk is full` }
+    return { failure_class: 'disk', error: `${where} failed: ${fullBuildDisk(facts.config)}` }
   }
   if (ran) return explainStep(where, ran, oomKills)
   if (!buildkitdAlive) {
