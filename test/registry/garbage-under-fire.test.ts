@@ -32,7 +32,7 @@ import { bearer, givenProxy, givenRegistry, registryAdmin } from '../helpers/reg
 
 const CONFIG = Buffer.from('{}')
 const PUSHERS = 4
-const IMAGES = 8
+const IMAGES = 6
 
 async function givenTargets(t: TestContext) {
   const registry = await givenRegistry(t)
