@@ -1,7 +1,7 @@
 // The tags of a repository, and the digest of what the registry answers.
-import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { TAGS_PAGE } from '../limits.ts'
+import { digestOf } from './digest.ts'
 import { exchangeWith, MANIFEST_TYPES, manifestPath, unexpected } from './exchange.ts'
 import type { RegistryUpstream } from './upstream.ts'
 
@@ -49,7 +49,7 @@ export async function readManifest(
   const { status, body } = await exchangeWith(upstream, { method: 'GET', path, headers })
   if (status === 404) return undefined
   if (status !== 200) throw unexpected('GET', path, status)
-  return { digest: `sha256:${createHash('sha256').update(body).digest('hex')}`, body }
+  return { digest: digestOf(body), body }
 }
 
 /** With all tags that point at it; one that is not there is fine. */
