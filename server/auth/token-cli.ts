@@ -14,7 +14,12 @@ import { createTokens, PERMISSIONS, Subject, type Tokens } from './tokens.ts'
 
 const USAGE = `usage: npm run -s token -- --sub USER [--tenant TENANT] [--admin] [--permissions build:read,app:read] [--ttl 24h]
        npm run -s token -- --registry (--admin | --tenant TENANT) [--sub USER] [--ttl 24h]
+       npm run -s token -- --worker [--sub NAME] [--ttl 365d]
        npm run -s token -- revoke TOKEN|ID`
+
+const TTL_DEFAULT = '24h'
+/** It is written into the configuration of a machine; `token revoke` ends it. */
+const WORKER_TTL_DEFAULT = '365d'
 
 const UNIT_SECONDS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400 }
 
@@ -40,13 +45,14 @@ const OPTIONS = {
   tenant: { type: 'string' },
   admin: { type: 'boolean' },
   registry: { type: 'boolean' },
+  worker: { type: 'boolean' },
   permissions: { type: 'string' },
-  ttl: { type: 'string', default: '24h' },
+  ttl: { type: 'string' },
 } as const
 
 async function mint(args: string[], config: Config): Promise<void> {
   const { values } = parseArgs({ args, options: OPTIONS })
-  const make = values.registry ? registryToken(values) : apiToken(values)
+  const make = makerOf(values)
   const file = pathsFor(config.dataDir).jwtSecret
   const secret = await readSecret({ configured: config.jwtSecret, file })
   process.stdout.write(`${await make(createTokens({ secret }))}\n`)
@@ -55,13 +61,18 @@ async function mint(args: string[], config: Config): Promise<void> {
 type Values = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>['values']
 type Make = (tokens: Tokens) => Promise<string>
 
+function makerOf(values: Values): Make {
+  if (values.worker) return workerToken(values)
+  return values.registry ? registryToken(values) : apiToken(values)
+}
+
 function apiToken(values: Values): Make {
   if (!values.sub) throw new UsageError('--sub is required: the user the token is for')
   check('--sub', values.sub, Subject)
   if (values.tenant !== undefined) check('--tenant', values.tenant, TenantName)
   const permissions =
     values.permissions === undefined ? undefined : parsePermissions(values.permissions)
-  const ttlSeconds = parseTtl(values.ttl)
+  const ttlSeconds = parseTtl(values.ttl ?? TTL_DEFAULT)
   const { sub, tenant, admin } = values
   return (tokens) => tokens.mintApi({ sub, tenant, admin, permissions, ttlSeconds })
 }
@@ -76,9 +87,20 @@ function registryToken({ sub = 'operator', tenant, admin, permissions, ttl }: Va
   }
   check('--sub', sub, Subject)
   if (tenant !== undefined) check('--tenant', tenant, TenantName)
-  const ttlSeconds = parseTtl(ttl)
+  const ttlSeconds = parseTtl(ttl ?? TTL_DEFAULT)
   const scope = admin ? 'admin:*' : 'tenant:*'
   return (tokens) => tokens.mintRegistryWide({ sub, tenant, scope, ttlSeconds })
+}
+
+/** For a worker on another machine. */
+function workerToken({ sub = 'worker', ttl = WORKER_TTL_DEFAULT, ...others }: Values): Make {
+  const [given] = Object.keys(others).filter((name) => name !== 'worker')
+  if (given !== undefined) {
+    throw new UsageError(`--worker takes no --${given}: its token is for a worker and nothing else`)
+  }
+  check('--sub', sub, Subject)
+  const ttlSeconds = parseTtl(ttl)
+  return (tokens) => tokens.mintWorker({ sub, ttlSeconds })
 }
 
 function check(name: string, value: string, schema: typeof Subject | typeof TenantName): void {

@@ -73,6 +73,15 @@ export interface WideTokenRequest {
   ttlSeconds: number
 }
 
+export interface WorkerTokenRequest {
+  /** Whose it is, for people who read of it. */
+  sub: string
+  ttlSeconds: number
+}
+
+const WorkerClaims = z.object({ sub: Subject, jti: z.string() })
+export type WorkerClaims = z.infer<typeof WorkerClaims>
+
 const ApiClaims = z.object({
   sub: Subject,
   tenant: TenantName.optional(),
@@ -98,6 +107,7 @@ export function createTokens({ secret, isRevoked = async () => false }: TokensOp
       typ: `${TYP_PREFIX}registry+jwt`,
       aud: 'hypeman-registry',
     },
+    worker: { key: keyFor('worker'), typ: `${TYP_PREFIX}worker+jwt`, aud: 'hypeman-worker' },
   }
   type Kind = keyof typeof kinds
 
@@ -189,6 +199,14 @@ export function createTokens({ secret, isRevoked = async () => false }: TokensOp
     mintRegistryWide({ sub, tenant, scope, ttlSeconds }: WideTokenRequest): Promise<string> {
       return sign('registry', { tenant, scope }, Subject.parse(sub), randomUUID(), ttlSeconds)
     },
+
+    /** For a worker on another machine; it opens the worker's API and nothing else. */
+    mintWorker({ sub, ttlSeconds }: WorkerTokenRequest): Promise<string> {
+      return sign('worker', {}, Subject.parse(sub), randomUUID(), ttlSeconds)
+    },
+
+    /** Throws AppError `unauthorized`. */
+    verifyWorker: (token: string): Promise<WorkerClaims> => verify('worker', token, WorkerClaims),
 
     /** Throws AppError `unauthorized`. */
     async verifyRegistry(token: string): Promise<RegistryGrant> {

@@ -48,6 +48,16 @@ test('an operator’s push token, and one for a tenant, are printed for the regi
   assert.deepEqual([ofAcme.wide, ofAcme.subject, ofAcme.tenant], ['tenant:*', 'ci', 'acme'])
 })
 
+test('a worker’s token is printed for a year, and names nothing but its holder', async (t) => {
+  const { stdout, stderr } = await runToken(t, ['--worker', '--sub', 'rack-2'])
+  assert.equal(stderr, '')
+  const { sub } = await tokens.verifyWorker(stdout)
+  assert.equal(sub, 'rack-2')
+  const claims = JSON.parse(Buffer.from(stdout.split('.')[1] ?? '', 'base64url').toString())
+  assert.equal(claims.exp - claims.iat, 365 * 86_400)
+  assert.deepEqual(parseRevoked(stdout).jti, claims.jti)
+})
+
 test('a command line that is wrong ends with usage, exit code 2 and an empty stdout', async (t) => {
   const wrong = [
     [],
@@ -56,6 +66,8 @@ test('a command line that is wrong ends with usage, exit code 2 and an empty std
     ['--sub', 'ada', '--ttl', 'soon'],
     ['--sub', 'ada', '--what'],
     ['--registry'],
+    ['--worker', '--admin'],
+    ['--worker', '--registry'],
     ['--registry', '--admin', '--tenant', 'acme'],
     ['--registry', '--admin', '--permissions', 'registry:write'],
     ['--registry', '--tenant', 'library'],

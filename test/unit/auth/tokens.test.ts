@@ -159,6 +159,20 @@ test('a revoked token is refused, and a revocation list that cannot be read is n
   await assert.rejects(down.verifyApi(await forge({})), /^Error: no database/)
 })
 
+test('a worker’s token opens nothing but the worker’s API, and no other token opens that', async () => {
+  const worker = await tokens.mintWorker({ sub: 'rack-2', ttlSeconds: 60 })
+  assert.equal((await tokens.verifyWorker(worker)).sub, 'rack-2')
+  const wrong = unauthorized('invalid token type')
+  await assert.rejects(tokens.verifyApi(worker), wrong)
+  await assert.rejects(tokens.verifyRegistry(worker), wrong)
+  const admin = await tokens.mintApi({ sub: 'root', admin: true, permissions: ['*'] })
+  await assert.rejects(tokens.verifyWorker(admin), wrong)
+  await assert.rejects(tokens.verifyWorker(await tokens.mintRegistry(build)), wrong)
+  const { jti } = await tokens.verifyWorker(worker)
+  const strict = createTokens({ secret, isRevoked: async (id) => id === jti })
+  await assert.rejects(strict.verifyWorker(worker), unauthorized('token revoked'))
+})
+
 test('a build’s registry token carries its access and the hash of its lease', async () => {
   const { expiresAt, ...grant } = await tokens.verifyRegistry(await tokens.mintRegistry(build))
   assert.ok(Math.abs(expiresAt.getTime() - Date.now() - 60_000) < 5_000)
