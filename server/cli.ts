@@ -1,4 +1,4 @@
-// The verbs of the command line, thin: `start`, `token`, `retention`, `doctor`, `setup`. npm scripts come through
+// The verbs of the command line, thin: `start`, `worker`, `token`, `retention`, `doctor`, `setup`. npm scripts come through
 // setup/bootstrap.mjs, which makes sure that node_modules exist.
 import { ConfigError, takeConfig } from './config.ts'
 import { asError } from './errors.ts'
@@ -7,6 +7,10 @@ const VERBS: Record<string, (args: string[]) => Promise<void>> = {
   async start() {
     const { main } = await import('./main.ts')
     await main(takeConfig())
+  },
+  async worker() {
+    const { main } = await import('./main.ts')
+    await main({ ...takeConfig(), role: 'worker' })
   },
   async token(args) {
     const { runTokenCommand } = await import('./auth/token-cli.ts')

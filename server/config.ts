@@ -9,6 +9,7 @@ import {
   BUILDER_DISKS_GB_DEFAULT,
   BUILDER_DISKS_GB_MAX,
   DISK_FLOOR_MB_DEFAULT,
+  DRAIN_SECONDS_DEFAULT,
   EGRESS_PORTS_DEFAULT,
   QUEUE_TTL_HOURS_DEFAULT,
   QUEUE_TTL_HOURS_MAX,
@@ -66,6 +67,14 @@ const Environment = z.object({
   PUBLIC_URL: httpUrl.optional(),
   DATA_DIR: z.string().min(1).optional(),
   DISK_FLOOR_MB: wholeNumber(0, 1024 * 1024 * 1024).default(DISK_FLOOR_MB_DEFAULT),
+  ROLE: z
+    .enum(['all', 'server', 'worker'], { error: 'must be all, server or worker' })
+    .default('all'),
+  SERVER_URL: httpUrl.optional(),
+  WORKER_TOKEN: z.string().min(1).optional(),
+  WORKER_SLOTS: wholeNumber(1, 1000).optional(),
+  DRAIN_TIMEOUT: wholeNumber(0, BUILD_TIMEOUT_SECONDS_MAX).default(DRAIN_SECONDS_DEFAULT),
+  OBJECTS: z.string().min(1).optional(),
   DATABASE_URL: z
     .url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' })
     .optional(),
@@ -108,10 +117,13 @@ const Environment = z.object({
   ...otelVariables,
 })
 
+export type Role = 'all' | 'server' | 'worker'
+
 const SECRET_NAMES = [
   'JWT_SECRET',
   'SECRETS_KEY',
   'DATABASE_URL',
+  'WORKER_TOKEN',
   'REGISTRY_PASSWORD',
   'EGRESS_PROXY_URL',
   'REGISTRY_USERNAME',
@@ -126,6 +138,17 @@ export interface Config {
   /** Below it no builds are claimed. */
   diskFloorBytes: number
   databaseUrl: string | undefined
+  /** Which parts of the system this process is. */
+  role: Role
+  /** Of a worker on another machine. */
+  serverUrl: string | undefined
+  workerToken: string | undefined
+  /** Builds this worker runs at once. */
+  workerSlots: number
+  /** How long builds may go on after SIGTERM. */
+  drainSeconds: number
+  /** Folder of the objects, which all processes share. */
+  objects: string | undefined
   jwtSecret: string | undefined
   secretsKey: Buffer | undefined
   /** Folder of secret files; undefined: none are kept there. */
@@ -179,6 +202,12 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     dataDir: resolve(e.DATA_DIR ?? defaultDataDir(env)),
     diskFloorBytes: e.DISK_FLOOR_MB * 1024 * 1024,
     databaseUrl: e.DATABASE_URL,
+    role: e.ROLE,
+    serverUrl: e.SERVER_URL?.replace(/\/+$/, ''),
+    workerToken: e.WORKER_TOKEN,
+    workerSlots: e.WORKER_SLOTS ?? e.MAX_CONCURRENT_SOURCE_BUILDS,
+    drainSeconds: e.DRAIN_TIMEOUT,
+    objects: e.OBJECTS && resolve(e.OBJECTS),
     jwtSecret: e.JWT_SECRET,
     secretsKey: e.SECRETS_KEY,
     buildSecretsDir: e.BUILD_SECRETS_DIR && resolve(e.BUILD_SECRETS_DIR),
@@ -203,6 +232,28 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     retention: retentionSettings(e),
     otlp: otlpSettings(e),
   }
+}
+
+/** What a worker on its own can't do without. */
+export interface WorkerConfig {
+  databaseUrl: string
+  serverUrl: string
+  token: string
+}
+
+/** Throws ConfigError. */
+export function workerConfig({ databaseUrl, serverUrl, workerToken }: Config): WorkerConfig {
+  if (databaseUrl !== undefined && serverUrl !== undefined && workerToken !== undefined) {
+    return { databaseUrl, serverUrl, token: workerToken }
+  }
+  const needed = {
+    DATABASE_URL: [databaseUrl, 'the database of the server, postgres://…'],
+    SERVER_URL: [serverUrl, 'where the server listens, http(s)://…'],
+    WORKER_TOKEN: [workerToken, 'printed by `npm run -s token -- --worker` beside the server'],
+  }
+  const missing = Object.entries(needed).filter(([, [value]]) => value === undefined)
+  const lines = missing.map(([name, [, what]]) => `${name} is not set, a worker needs it: ${what}`)
+  throw new ConfigError(lines.join('\n'))
 }
 
 /** Reads the process's own environment and takes the secrets out of it. */

@@ -46,6 +46,10 @@ export const ERRORS = {
     means: 'what is asked for does not go with the state it is in, as cancelling a finished build',
   },
   already_exists: { status: 409, seed: 'ErrAlreadyExists', means: 'the name or id is taken' },
+  version_skew: {
+    status: 409,
+    means: 'a worker and the server are of versions that do not understand each other',
+  },
   body_too_large: { status: 413, means: 'the body is over its limit' },
   source_too_large: { status: 413, means: 'the source is over its limit' },
   queue_full: { status: 429, means: 'too many builds of the tenant wait; try again later' },

@@ -8,6 +8,12 @@ const GiB = 1024 * MiB
 export const LEASE_MS = 30_000
 export const HEARTBEAT_MS = 10_000
 export const REAPER_INTERVAL_MS = 5_000
+/** After the database was away: living workers renew their leases within it. */
+export const REAPER_GRACE_MS = 2 * HEARTBEAT_MS + 5_000
+/** A build goes on without the database for so long: each of its writes is fenced, and waits. */
+export const DATABASE_AWAY_MAX_MS = 5 * 60_000
+export const DATABASE_RETRY_MS = 1_000
+export const DATABASE_CONNECT_DEADLINE_MS = 10_000
 export const QUEUE_POLL_MS = 1_000
 export const BUILD_ATTEMPTS_MAX = 2
 /** Within its tenant; what is above goes before the builds of all tenants and needs build:admin. */
@@ -203,6 +209,17 @@ export const QUEUE_GAUGES_AGE_MAX_MS = 1_000
 export const METRICS_COLLECT_DEADLINE_MS = 2_000
 export const EVENT_LOOP_WINDOW_MS = 10_000
 
+// Workers (on other machines)
+export const WORKER_REQUEST_BYTES_MAX = 16 * KiB
+export const WORKER_REQUEST_DEADLINE_MS = 30_000
+/** Not seen for so long, a worker is shown no more. */
+export const WORKER_FORGOTTEN_HOURS = 24
+/** Of POST /admin/drain. */
+export const WORKER_DRAIN_SECONDS_DEFAULT = 10 * 60
+export const WORKER_RETRY_MS = 1_000
+/** Below the 10 s that most supervisors give a process after SIGTERM. */
+export const DRAIN_SECONDS_DEFAULT = 5
+
 // Housekeeping
 export const RECONCILE_INTERVAL_MS = 60_000
 export const FINISH_RETRY_MS = 2_000
@@ -264,6 +281,8 @@ export const REFERRERS_PAGE_MAX = 100
 export const REFERRER_BYTES_MAX = 32 * KiB
 /** Nothing moves between the proxy and the registry behind it: longer than verifying a big layer takes. */
 export const REGISTRY_IDLE_MAX_MS = 300_000
+/** A push or pull waits so long for a database that is away, so that builds survive its restart. */
+export const REGISTRY_DATABASE_WAIT_MS = 60_000
 export const REGISTRY_REDIRECTS_MAX = 3
 export const REGISTRY_START_DEADLINE_MS = 15_000
 

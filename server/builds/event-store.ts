@@ -18,7 +18,7 @@ export async function appendEvents(
   db: Queryable,
   buildId: string,
   events: readonly NewEvent[],
-  lease?: { token: string },
+  lease?: { token: string; batch?: string | undefined },
 ): Promise<boolean> {
   if (events.length === 0) return true
   const columns = events.map(toColumns)
@@ -26,8 +26,10 @@ export async function appendEvents(
     db,
     `with numbered as (
        update builds
-       set last_seq = last_seq + cast(:count as int)
+       set last_seq = last_seq + cast(:count as int),
+           last_batch = coalesce(cast(:batch as uuid), last_batch)
        where id = :buildId
+         and (cast(:batch as uuid) is null or last_batch is distinct from cast(:batch as uuid))
          and (cast(:token as uuid) is null
            or (lease_token = cast(:token as uuid) and status in ('building', 'pushing')))
        returning last_seq - cast(:count as int) as base
@@ -44,12 +46,19 @@ export async function appendEvents(
       count: events.length,
       buildId,
       token: lease?.token ?? null,
+      batch: lease?.batch ?? null,
       types: columns.map((c) => c.type),
       contents: columns.map((c) => c.content),
       datas: columns.map((c) => c.data),
     },
   )
-  return appended.length > 0
+  if (appended.length > 0 || lease?.batch === undefined) return appended.length > 0
+  // The answer to the first try may have been lost with its connection.
+  const { token, batch } = lease
+  const known = await db('builds')
+    .where({ id: buildId, lease_token: token, last_batch: batch })
+    .first('id')
+  return known !== undefined
 }
 
 /**

@@ -36,9 +36,10 @@ import { createRetention } from '../retention/retention.ts'
 import { createRetentionSchedule } from '../retention/schedule.ts'
 import { createSecrets } from '../secrets/service.ts'
 import { reachable } from '../setup/reachable.ts'
-import type { Core } from './core.ts'
+import { createWorkerApi } from '../workers/api.ts'
+import type { ServerCore } from './server-core.ts'
 
-export async function startServerRole(core: Core): Promise<{ url: string }> {
+export async function startServerRole(core: ServerCore): Promise<{ url: string }> {
   const { config, db, listener, log, paths, parts, users, store, queue, buildLog, objects } = core
   await objects.sweep()
   const git = await createGitUser({
@@ -138,6 +139,17 @@ export async function startServerRole(core: Core): Promise<{ url: string }> {
       log: log.child({ mod: 'git' }),
     }),
     registry: (req, res) => void registry(req, res),
+    workers: createWorkerApi({
+      tokens: core.tokens,
+      desk: core.desk,
+      welcome: () => ({
+        registry_name: core.registryName(),
+        public_url: core.publicUrl(),
+        build_timeout_seconds: config.buildTimeoutSeconds,
+        mirror_hosts: [...(core.mirror?.hosts ?? [])],
+      }),
+      log: log.child({ mod: 'workers' }),
+    }),
     authenticate,
     onServed: core.metrics.httpServed,
     routes: createRoutes({

@@ -1,5 +1,7 @@
-// The worker role: claims builds and runs them. It meets the server role only in Postgres and the objects.
-import { createServer } from 'node:http'
+// The worker role: claims builds and runs them. It meets the server role only in Postgres, the objects, and the
+// link through which it is granted what only the server can make.
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
 import { createBuilderDisks } from '../builders/disks.ts'
 import { createBuilderTidy } from '../builders/tidy.ts'
 import { createClaimGuard } from '../disk-guard/claims.ts'
@@ -8,18 +10,24 @@ import { createBuildEgress } from '../egress/builds.ts'
 import { readCertificates } from '../egress/certificates.ts'
 import { createPipeline } from '../pipeline/pipeline.ts'
 import { createWorker } from '../queue/worker.ts'
-import { createGrants } from '../registry/grants.ts'
-import { createRegistryProxy } from '../registry/proxy.ts'
-import { createReferrerStore } from '../registry/referrer-store.ts'
-import { createAppSecrets } from '../secrets/app-secrets.ts'
-import { createFileSecrets } from '../secrets/file-secrets.ts'
-import { firstOf, noSecrets, type SecretProvider } from '../secrets/provider.ts'
-import { createSecretStore } from '../secrets/store.ts'
+import { VERSION } from '../version.ts'
+import type { ServerLink } from '../workers/link.ts'
+import { createPresence } from '../workers/presence.ts'
 import type { Core } from './core.ts'
 import { startRunner } from './runner.ts'
 
-export async function startWorkerRole(core: Core, { workerName }: { workerName: string }) {
-  const { config, db, listener, log, objects } = core
+export interface WorkerRoleOptions {
+  workerName: string
+  link: ServerLink
+  /** How long running builds may go on when the process ends. */
+  graceMs(): number
+  /** The worker must not go on. */
+  onUnfit(reason: string): void
+}
+
+export async function startWorkerRole(core: Core, options: WorkerRoleOptions): Promise<void> {
+  const { config, db, listener, log } = core
+  const { workerName, link, graceMs, onUnfit } = options
   const { runner, builderDigest } = await startRunner(core)
   const builderDisks = createBuilderDisks({
     db,
@@ -30,48 +38,25 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
     mkfsExt4: core.parts.mkfsExt4,
     maxBytes: config.builderDisksMaxGb * 1024 ** 3,
   })
-
   const { egressCaFile: caFile } = config
   const caCertificates = caFile === undefined ? undefined : await readCertificates(caFile)
-  const openEgress = createBuildEgress({
-    allowAddresses: config.egressAllowAddresses,
-    ports: config.egressPorts,
-    outboundUrl: config.egressProxyUrl,
-    log: log.child({ mod: 'egress' }),
-    onEvent: core.metrics.build.egress,
-  })
-  const guestRegistry = createServer({ requestTimeout: 0 })
-  const proxy = createRegistryProxy({
-    upstream: core.upstream,
-    tokens: core.tokens,
-    grants: createGrants({ tenantOfBuild: core.store.tenantOf, runsUnder: core.store.runsUnder }),
-    referrers: createReferrerStore({ db }),
-    mirror: core.mirror,
-    use: core.repositoryUse,
-    // Inside a guest the registry is called what its tunnel is called there.
-    baseUrl: () => 'http://localhost:5000',
-    log: log.child({ mod: 'registry' }),
-  })
-  guestRegistry.on('request', (req, res) => void proxy(req, res))
-
   const pipeline = createPipeline({
     db,
     listener,
     log: log.child({ mod: 'pipeline' }),
     runner,
-    tokens: core.tokens,
-    secrets: secretsOf(core),
+    grant: link.grant,
     builderDisks,
-    sourceFile: objects.path,
-    findImage: core.registryClient.findImage,
-    registryService: (socket) => guestRegistry.emit('connection', socket),
-    openEgress,
+    sourceFile: core.objects.path,
+    findImage: link.findImage,
+    registryService: link.registryService,
+    openEgress: openEgressOf(core),
     caCertificates,
-    mirrors: { hosts: core.mirror?.hosts ?? [], follow: core.notes.follow },
-    registryName: core.registryName,
+    mirrors: link.mirrors,
+    registryName: link.registryName,
     sourceUrl: ({ tenant, app }) =>
-      app === undefined ? undefined : `${core.publicUrl()}/${tenant}/${app}.git`,
-    buildTimeoutSeconds: config.buildTimeoutSeconds,
+      app === undefined ? undefined : `${link.publicUrl()}/${tenant}/${app}.git`,
+    buildTimeoutSeconds: link.buildTimeoutSeconds,
     onBoot: core.metrics.build.booted,
   })
   const worker = createWorker({
@@ -79,6 +64,7 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
     listener,
     log: log.child({ mod: 'worker' }),
     name: workerName,
+    slots: config.workerSlots,
     run: pipeline.run,
     onClaim: core.metrics.build.claimed,
     mayClaim: createClaimGuard({
@@ -88,8 +74,27 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
       guard: createDiskGuard({ path: core.paths.dataDir, floorBytes: config.diskFloorBytes }),
     }).mayClaim,
   })
+  const presence = createPresence({
+    db,
+    listener,
+    log: log.child({ mod: 'worker' }),
+    worker: {
+      id: workerName,
+      host: hostname(),
+      dataDir: core.paths.dataDir,
+      version: VERSION,
+      slots: config.workerSlots,
+      session: randomUUID(),
+    },
+    onDrain: (handBackInMs) =>
+      handBackInMs === undefined ? worker.resume() : worker.drain(handBackInMs),
+    onUnfit,
+  })
+  // Before it takes back what it held: another process may have its name.
+  await presence.start()
+  core.releasers.add('worker entry', () => presence.stop())
   await worker.start()
-  core.releasers.add('worker', () => worker.stop())
+  core.releasers.add('worker', () => worker.stop(graceMs()))
   const tidy = createBuilderTidy({
     db,
     listener,
@@ -100,9 +105,12 @@ export async function startWorkerRole(core: Core, { workerName }: { workerName: 
   core.releasers.add('builders', () => tidy.stop())
 }
 
-/** What an app has been given itself comes before the operator's files. */
-function secretsOf({ config, db, secretCipher: cipher }: Core): SecretProvider {
-  const folder = config.buildSecretsDir
-  const files = folder === undefined ? noSecrets : createFileSecrets({ folder })
-  return firstOf([createAppSecrets({ store: createSecretStore({ db }), cipher }), files])
+function openEgressOf({ config, log, metrics }: Core) {
+  return createBuildEgress({
+    allowAddresses: config.egressAllowAddresses,
+    ports: config.egressPorts,
+    outboundUrl: config.egressProxyUrl,
+    log: log.child({ mod: 'egress' }),
+    onEvent: metrics.build.egress,
+  })
 }

@@ -10,6 +10,7 @@ const CHANNELS = [
   'hypeman_result',
   'hypeman_builders',
   'hypeman_retention',
+  'hypeman_workers',
 ] as const
 
 export type Channel = (typeof CHANNELS)[number]

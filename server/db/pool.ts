@@ -1,6 +1,7 @@
 // The connection pool. Composition through knex; statements where order or locks matter are raw SQL.
 import knex, { type Knex } from 'knex'
 import pg from 'pg'
+import { DATABASE_CONNECT_DEADLINE_MS } from '../limits.ts'
 
 export type Db = Knex
 /** A pool or a transaction of it. */
@@ -15,9 +16,13 @@ export function createDb(url: string, { poolMax = 20 }: { poolMax?: number } = {
   pg.types.setTypeParser(NUMERIC_OID, Number)
   return knex({
     client: 'pg',
-    connection: url,
+    connection: {
+      connectionString: url,
+      connectionTimeoutMillis: DATABASE_CONNECT_DEADLINE_MS,
+      keepAlive: true,
+    },
     pool: { min: 0, max: poolMax, idleTimeoutMillis: 30_000 },
-    acquireConnectionTimeout: 10_000,
+    acquireConnectionTimeout: DATABASE_CONNECT_DEADLINE_MS,
   })
 }
 

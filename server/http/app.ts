@@ -23,6 +23,8 @@ export interface HttpOptions {
   git: Koa.Middleware
   /** Everything under /v2. */
   registry: (req: IncomingMessage, res: ServerResponse) => void
+  /** The API of workers on other machines; calls next() for what is not theirs. */
+  workers?: Koa.Middleware
   authenticate: Authenticate
   routes: readonly Route[]
   checkReplies?: boolean
@@ -56,6 +58,7 @@ export function createHttp(options: HttpOptions): Http {
   koa.use(errorReplies({ log }))
   koa.use(gitMount(options.git))
   koa.use(registryMount(options.registry))
+  if (options.workers) koa.use(options.workers)
   const router = new Router({ sensitive: true })
   mount(router, options.routes, {
     authenticate: options.authenticate,

@@ -24,6 +24,8 @@ export const ERROR_MESSAGES: Record<ErrorCode, string> = {
   request_timeout: 'the body did not arrive within 30000 ms',
   conflict: 'build v8xx8ycar6vvro8uxr9b7e9e is already complete (ready)',
   already_exists: 'app hello already exists',
+  version_skew:
+    'the worker (version 0.2.0) speaks protocol 2 and the server (version 0.1.0) 1: run the same version on both',
   body_too_large: 'the body is larger than 1048576 bytes',
   source_too_large: 'the source is larger than 536870912 bytes',
   queue_full: '1000 builds of acme wait already; the limit is 1000. Try again later.',

@@ -1,21 +1,9 @@
 // Everything thrown below becomes one JSON error here: `{code, message, details?}`. What the caller may not
 // see (an unexpected error) is logged with the request id and answered without a word about the inside.
 import type Koa from 'koa'
+import { isDatabaseGone } from '../db/gone.ts'
 import { AppError, asError } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
-
-/** Node and PostgreSQL codes of a database that cannot be reached or is going away. */
-const DATABASE_GONE = new Set([
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'ENOTFOUND',
-  'ENOENT',
-  '57P01',
-  '57P02',
-  '57P03',
-  '53300',
-  '08006',
-])
 
 export interface ErrorBody {
   code: string
@@ -48,13 +36,8 @@ export function errorReplies({ log }: { log: Log }): Koa.Middleware {
 
 export function toAppError(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown
-  const error = asError(thrown) as Error & { code?: unknown; syscall?: unknown }
-  const isConnect = error.code !== 'ENOENT' || error.syscall === 'connect'
-  if (
-    error.name === 'KnexTimeoutError' ||
-    /^Connection terminated/.test(error.message) ||
-    (DATABASE_GONE.has(String(error.code)) && isConnect)
-  ) {
+  const error = asError(thrown)
+  if (isDatabaseGone(error)) {
     return new AppError(
       'database_unavailable',
       'the database cannot be reached; try again in a moment',

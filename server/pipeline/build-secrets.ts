@@ -3,12 +3,12 @@
 import { randomBytes } from 'node:crypto'
 import type { GivenSecret } from '../../agent/protocol.ts'
 import type { SecretRef } from '../builds/schema.ts'
-import { asError } from '../errors.ts'
+import { secretRefsOf } from '../builds/secret-refs.ts'
 import { BUILD_SECRETS_BYTES_MAX, SECRET_HIDDEN_CHARS_MIN } from '../limits.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'
 import { isHideable } from '../secrets/forms.ts'
-import type { SecretProvider } from '../secrets/provider.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { Grant } from '../workers/link.ts'
 import { BuildFailure } from './failure.ts'
 import { createSecretsService } from './secrets-service.ts'
 
@@ -25,16 +25,16 @@ export interface BuildSecrets {
 }
 
 /** Throws BuildFailure: `source` when a secret is missing, `infra` when one is set and can't be had. */
-export async function resolveSecrets(
-  build: Pick<ClaimedBuild, 'tenant' | 'appId' | 'app' | 'request'>,
-  provider: SecretProvider,
-): Promise<BuildSecrets> {
-  const { secrets: mounted = [], repo_secret: own } = build.request
-  const refs =
-    own === undefined ? mounted : [...mounted.filter(({ id }) => id !== own), { id: own }]
+export function buildSecrets(
+  build: Pick<ClaimedBuild, 'tenant' | 'app' | 'request'>,
+  { secrets: values, secretsError }: Pick<Grant, 'secrets' | 'secretsError'>,
+): BuildSecrets {
+  const refs = secretRefsOf(build.request)
   const nonce = randomBytes(NONCE_BYTES).toString('base64url')
+  if (secretsError !== undefined) {
+    throw new BuildFailure('infra', `the build's secrets could not be read: ${secretsError}`)
+  }
   if (refs.length === 0) return { given: [], values: new Map(), nonce }
-  const values = await resolve(refs, build, provider)
   const missing = refs.filter(({ id, optional }) => !values.has(id) && !optional)
   if (missing.length > 0) throw new BuildFailure('source', sayMissing(missing, build))
   const bytes = [...values.values()].reduce((sum, value) => sum + value.length, 0)
@@ -42,7 +42,7 @@ export async function resolveSecrets(
     const message = `the build's secrets have ${bytes} bytes together, at most ${BUILD_SECRETS_BYTES_MAX} are allowed`
     throw new BuildFailure('source', message)
   }
-  const given = mounted
+  const given = (build.request.secrets ?? [])
     .filter(({ id }) => values.has(id))
     .map(({ id, env_var }) => ({ id, ...(env_var === undefined ? {} : { env_var }) }))
   const line = `Secrets: ${refs.map((ref) => describe(ref, values.get(ref.id))).join(', ')}`
@@ -58,20 +58,6 @@ export function secretsService(
   const onRefused = (reason: string) =>
     log.warn({ buildId, reason }, 'a guest asked for secrets in vain')
   return createSecretsService({ nonce, secrets, onRefused })
-}
-
-async function resolve(
-  refs: readonly SecretRef[],
-  { tenant, appId }: Pick<ClaimedBuild, 'tenant' | 'appId'>,
-  provider: SecretProvider,
-): Promise<Map<string, Buffer>> {
-  const ids = refs.map(({ id }) => id)
-  try {
-    return await provider.resolve(ids, { tenant, appId })
-  } catch (cause) {
-    const message = `the build's secrets could not be read: ${asError(cause).message}`
-    throw new BuildFailure('infra', message, { cause })
-  }
 }
 
 function sayMissing(

@@ -4,8 +4,8 @@ import type { FailureClass } from '../builds/schema.ts'
 export class BuildFailure extends Error {
   override name = 'BuildFailure'
   readonly failureClass: FailureClass
-  /** The guest never came up, so nothing of the user's has run: another try is fair. */
-  beforeHello = false
+  /** The worker or the machine broke, not what the user gave: another try is fair. */
+  mayRetry = false
 
   constructor(failureClass: FailureClass, message: string, options?: { cause?: unknown }) {
     super(message, options)

@@ -1,7 +1,9 @@
 // Batches a running build's events into its numbered log. Log lines over the cap keep head and tail: the
 // head is written as it comes, the last lines are held back and written at the end, the cut is named.
+import { randomUUID } from 'node:crypto'
 import type { NewEvent } from '../builds/event-store.ts'
 import {
+  DATABASE_RETRY_MS,
   LOG_BATCH_DELAY_MS,
   LOG_BATCH_LINES_MAX,
   LOG_HEAD_BYTES_MAX,
@@ -15,9 +17,10 @@ const PENDING_EVENTS_MAX = 4 * LOG_BATCH_LINES_MAX
 
 export interface LogWriterOptions {
   /** Appends in order; false = the lease is gone and nothing was written. */
-  append(events: readonly NewEvent[]): Promise<boolean>
+  append(events: readonly NewEvent[], batch: string): Promise<boolean>
   headBytesMax?: number
   tailBytesMax?: number
+  retryMs?: number
 }
 
 export type LogWriter = ReturnType<typeof createLogWriter>
@@ -26,6 +29,7 @@ export function createLogWriter({
   append,
   headBytesMax = LOG_HEAD_BYTES_MAX,
   tailBytesMax = LOG_TAIL_BYTES_MAX,
+  retryMs = DATABASE_RETRY_MS,
 }: LogWriterOptions) {
   let pending: NewEvent[] = []
   let headBytes = 0
@@ -33,6 +37,9 @@ export function createLogWriter({
   const tail = createTail(tailBytesMax)
   let cutting = false
   let lost = false
+  let isClosing = false
+  /** What was tried to be written, and may be there already. */
+  let batch: { id: string; events: NewEvent[] } | undefined
   let failure: unknown
   let timer: NodeJS.Timeout | undefined
   let writing: Promise<void> = Promise.resolve()
@@ -87,13 +94,15 @@ export function createLogWriter({
   function flush(): Promise<void> {
     writing = writing.then(async () => {
       while (pending.length > 0 && !lost) {
-        const batch = pending.slice(0, LOG_BATCH_LINES_MAX)
+        batch ??= { id: randomUUID(), events: pending.slice(0, LOG_BATCH_LINES_MAX) }
         try {
-          if (!(await append(batch))) lost = true
-          pending = pending.slice(batch.length)
+          if (!(await append(batch.events, batch.id))) lost = true
+          pending = pending.slice(batch.events.length)
+          batch = undefined
         } catch (error) {
-          // The database may be back in a moment: the batch stays pending and close() will say if not.
+          // The database may be back in a moment: the batch stays as it is and close() will say if not.
           failure = error
+          if (!isClosing) flushSoon(retryMs)
           return
         }
         failure = undefined
@@ -106,6 +115,7 @@ export function createLogWriter({
     write,
     /** Writes everything that is left, tail included. Rejects when the database does not take it. */
     async close(): Promise<void> {
+      isClosing = true
       clearTimeout(timer)
       pending.push(...tail.take())
       await flush()

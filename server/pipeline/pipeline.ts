@@ -5,12 +5,11 @@ import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { z } from 'zod'
 import { type BuildResult, EGRESS_PORT, REGISTRY_PORT, SECRETS_PORT } from '../../agent/protocol.ts'
-import type { Tokens } from '../auth/tokens.ts'
 import type { BuilderDisk, BuilderDisks } from '../builders/disks.ts'
 import { BuildRequest } from '../builds/schema.ts'
 import { shownConfig } from '../builds/shown-config.ts'
-import { hashLease } from '../builds/store.ts'
-import { type CachePlan, cacheAccess, cachePlan } from '../cache/plan.ts'
+import { type CachePlan, cachePlan } from '../cache/plan.ts'
+import { untilDatabase } from '../db/gone.ts'
 import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
 import type { OpenEgress } from '../egress/builds.ts'
@@ -20,18 +19,16 @@ import {
   BUILD_DISK_BYTES,
   CACHE_EXPORT_DEADLINE_MS,
   CACHE_EXPORT_GRACE_MS,
-  REGISTRY_TOKEN_TTL_MIN_SECONDS,
 } from '../limits.ts'
 import type { MirrorNotes } from '../mirror/notes.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'
 import { createLease, type Lease } from '../queue/lease.ts'
 import type { FoundImage } from '../registry/find-image.ts'
-import { accessOfBuild } from '../registry/grants.ts'
 import { type Pod, podNoun, type Runner } from '../runners/runner.ts'
-import type { SecretProvider } from '../secrets/provider.ts'
 import { createRedactor, type Redactor } from '../secrets/redact.ts'
 import type { Log } from '../telemetry/log.ts'
-import { type BuildSecrets, resolveSecrets, secretsService } from './build-secrets.ts'
+import { type GiveGrant, NotGranted } from '../workers/link.ts'
+import { type BuildSecrets, buildSecrets, secretsService } from './build-secrets.ts'
 import {
   beginSaving,
   cacheDiskOf,
@@ -61,13 +58,17 @@ export interface PipelineOptions {
   listener: Listener
   log: Log
   runner: Runner
-  tokens: Tokens
-  secrets: SecretProvider
+  /** Token and secrets of an attempt; only the server role can make them. */
+  grant: GiveGrant
   builderDisks: Pick<BuilderDisks, 'take'>
   /** Where a source archive lies on this host. */
   sourceFile(key: string): string
   /** What a digest that was pushed stands for. */
-  findImage(repository: string, digest: string): Promise<FoundImage | undefined>
+  findImage(
+    repository: string,
+    digest: string,
+    registryToken: string,
+  ): Promise<FoundImage | undefined>
   /** Serves the registry to a guest. */
   registryService(socket: Socket): void
   /** Opens the way out of a build whose policy allows one. */
@@ -107,12 +108,22 @@ function cacheOf({ cacheReport, disk }: Run, { cache: use, cache_trouble }: Buil
   return cacheReport.facts({ use, disk: cache_trouble === undefined ? disk : undefined })
 }
 
+/** What an attempt was granted. */
+interface Given {
+  registryToken: string
+  secrets: BuildSecrets
+}
+
 export function createPipeline(options: PipelineOptions) {
   const { db, listener, log, openEgress } = options
   const noun = podNoun(options.runner.boundary)
 
-  /** Runs one build to its end; the signal means: stop and hand it back. */
-  async function run(build: ClaimedBuild, drain: AbortSignal): Promise<void> {
+  /** Runs one build to its end; the signal means: stop and hand it back. `freed`: what is left is no build any more. */
+  async function run(
+    build: ClaimedBuild,
+    drain: AbortSignal,
+    freed: () => void = () => {},
+  ): Promise<void> {
     const lease = createLease({ db, buildId: build.id, token: build.leaseToken })
     const unreadable = BuildRequest.safeParse(build.request).error
     if (unreadable) {
@@ -129,7 +140,9 @@ export function createPipeline(options: PipelineOptions) {
     const network = openNetwork({ build, resources, openEgress, lease, writer, redactor })
     const cache = cachePlan(build.tenant, build.request)
     const given = { build, lease, resources, channelKey }
-    const fetched = createFetched(build, lease)
+    const fetched = createFetched(build, {
+      recordSource: (source) => untilDatabase(() => lease.recordSource(source), watchdog.signal),
+    })
     const cacheReport = createCacheReport(cache)
     const facts = { network, cache, fetched, cacheReport }
     const current: Run = { ...given, writer, redactor, watchdog, ...facts }
@@ -142,6 +155,7 @@ export function createPipeline(options: PipelineOptions) {
       const outcome = redactOutcome(await recordNetwork(current, ended), redactor)
       await persist(current, () => writer.close())
       await persist(current, () => conclude(current, outcome))
+      freed()
       if (current.isRecorded) await saveBuilder(current.saving, { log, signal: drain })
     } finally {
       unfollow?.()
@@ -157,15 +171,18 @@ export function createPipeline(options: PipelineOptions) {
     let pod: Pod | undefined
     try {
       const signal = current.watchdog.signal
-      current.disk = await takeDisk(build, { ...options, say })
-      pod = await startPod(current, await takeSecrets(current), signal)
+      current.disk = await untilDatabase(() => takeDisk(build, { ...options, say }), signal)
+      const given = await takeGrant(current, signal)
+      pod = await startPod(current, given, signal)
       const result = await talk(current, pod, signal)
       if (!result.success) {
         const trouble = fetched.onSource && current.network.trouble()
         return { kind: 'failure', failure: toFailure(result, trouble) }
       }
       fetched.require()
-      const image = await verifyImage(build, result, options.findImage)
+      const image = await verifyImage(build, result, (repository, digest) =>
+        options.findImage(repository, digest, given.registryToken),
+      )
       await say(cacheLine(cacheOf(current, result)))
       current.saving = await beginSaving(current.disk, pod, { result, say })
       return { kind: 'result', result, image }
@@ -173,9 +190,14 @@ export function createPipeline(options: PipelineOptions) {
       const reason = current.watchdog.reason
       if (reason !== undefined) return { kind: 'stopped', reason }
       if (error instanceof BuildFailure) return { kind: 'failure', failure: error }
+      if (error instanceof NotGranted) {
+        log.warn({ buildId: build.id, err: error.message }, 'the server gave nothing to a build')
+        return { kind: 'stopped', reason: error.reason }
+      }
       log.error({ err: asError(error), buildId: build.id }, 'build broke on the host')
       const message = `the build could not be run: ${asError(error).message}`
-      return { kind: 'failure', failure: new BuildFailure('infra', message, { cause: error }) }
+      const failure = new BuildFailure('infra', message, { cause: error })
+      return { kind: 'failure', failure: Object.assign(failure, { mayRetry: true }) }
     } finally {
       if (!current.saving) await pod?.stop()
       current.network.close()
@@ -195,26 +217,24 @@ export function createPipeline(options: PipelineOptions) {
   }
 
   /** From here on nothing that is kept of this build holds one of their values. */
-  async function takeSecrets({ build, redactor, writer }: Run): Promise<BuildSecrets> {
-    const secrets = await resolveSecrets(build, options.secrets)
+  async function takeGrant({ build, redactor, writer }: Run, signal: AbortSignal): Promise<Given> {
+    const grant = await untilDatabase(() => options.grant(build, signal), signal)
+    const secrets = buildSecrets(build, grant)
     redactor.learn(secrets.values.values())
     if (secrets.line !== undefined) await writer.write({ type: 'log', line: secrets.line })
-    return secrets
+    return { registryToken: grant.registryToken, secrets }
   }
 
-  async function startPod(current: Run, secrets: BuildSecrets, signal: AbortSignal): Promise<Pod> {
+  async function startPod(
+    current: Run,
+    { registryToken: token, secrets }: Given,
+    signal: AbortSignal,
+  ): Promise<Pod> {
     const { build, resources, channelKey, network, cache } = current
     const services = new Map([[REGISTRY_PORT, options.registryService]])
     if (network.service) services.set(EGRESS_PORT, network.service)
     const secretsOnce = secretsService(secrets, { buildId: build.id, log })
     if (secretsOnce) services.set(SECRETS_PORT, secretsOnce)
-    const token = await options.tokens.mintRegistry({
-      buildId: build.id,
-      tenant: build.tenant,
-      access: [...accessOfBuild(build), ...cacheAccess(cache)],
-      leaseHash: hashLease(build.leaseToken),
-      ttlSeconds: Math.max(resources.timeoutSeconds, REGISTRY_TOKEN_TTL_MIN_SECONDS),
-    })
     const publicName = options.registryName()
     const { disk } = current
     const sourceUrl = build.request.repo_url ?? options.sourceUrl?.(build)
@@ -253,7 +273,7 @@ export function createPipeline(options: PipelineOptions) {
         handlers: {
           onHello: async () => {
             saidHello = true
-            await lease.markHello()
+            await untilDatabase(() => lease.markHello(), signal)
             const ms = Date.now() - started
             options.onBoot?.(options.runner.name, ms)
             const seconds = (ms / 1000).toFixed(1)
@@ -261,7 +281,7 @@ export function createPipeline(options: PipelineOptions) {
             await writer.write({ type: 'log', line })
           },
           onPushing: async () => {
-            await lease.markPushing()
+            await untilDatabase(() => lease.markPushing(), signal)
           },
           onEvent: (event) => {
             current.cacheReport.saw(event)
@@ -274,7 +294,7 @@ export function createPipeline(options: PipelineOptions) {
     } catch (error) {
       if (signal.aborted) throw error
       const end = await podEnd(pod, asError(error), { noun, started, writer })
-      end.beforeHello = !saidHello
+      end.mayRetry = !saidHello || end.failureClass === 'infra'
       throw end
     }
   }
@@ -302,16 +322,14 @@ export function createPipeline(options: PipelineOptions) {
       return
     }
     if (outcome.kind === 'failure') {
-      const { failureClass, message, beforeHello } = outcome.failure
+      const { failureClass, message, mayRetry } = outcome.failure
       if (await mayBlameDisk(current.disk, build, outcome.failure)) {
-        await lease.append([{ type: 'log', line: `${message}; once more without the builder` }])
-        await lease.requeue()
+        await lease.requeue(`${message}; once more without the builder`)
         return
       }
-      if (beforeHello && build.attempt < BUILD_ATTEMPTS_MAX) {
-        log.warn({ buildId: build.id, message }, 'a guest did not come up; once more')
-        await lease.append([{ type: 'log', line: `${message}; once more in a new ${noun}` }])
-        await lease.requeue()
+      if (mayRetry && build.attempt < BUILD_ATTEMPTS_MAX) {
+        log.warn({ buildId: build.id, message }, 'an attempt broke; once more')
+        await lease.requeue(`${message}; once more in a new ${noun}`)
         return
       }
       const failed = await lease.fail({ failureClass, error: message })

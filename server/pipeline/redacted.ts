@@ -50,9 +50,9 @@ export function redactResult(result: BuildResult, text: Text): BuildResult {
 }
 
 export function redactFailure(failure: BuildFailure, text: Text): BuildFailure {
-  const { failureClass, message, beforeHello } = failure
+  const { failureClass, message, mayRetry } = failure
   // Without its cause, whose text may hold what this one does not.
-  return Object.assign(new BuildFailure(failureClass, text(message)), { beforeHello })
+  return Object.assign(new BuildFailure(failureClass, text(message)), { mayRetry })
 }
 
 /** Every string of a document but digests and times; names of fields stay, as far as they can be kept. */

@@ -1,7 +1,7 @@
 // Everything that may end a running build from outside, in one place: its timeout, a cancel, the loss of
 // its lease, the drain of its worker. The first one wins and aborts the signal with its reason.
 import type { Listener } from '../db/listen.ts'
-import { HEARTBEAT_MS, LEASE_MS } from '../limits.ts'
+import { DATABASE_AWAY_MAX_MS, HEARTBEAT_MS } from '../limits.ts'
 import type { Lease } from '../queue/lease.ts'
 import type { Log } from '../telemetry/log.ts'
 
@@ -13,14 +13,17 @@ export interface WatchdogOptions {
   log: Log
   timeoutMs: number
   drain: AbortSignal
+  /** How long it goes on without the database. */
+  awayMaxMs?: number
 }
 
 export type Watchdog = ReturnType<typeof startWatchdog>
 
-export function startWatchdog({ lease, listener, log, timeoutMs, drain }: WatchdogOptions) {
+export function startWatchdog(options: WatchdogOptions) {
+  const { lease, listener, log, timeoutMs, drain, awayMaxMs = DATABASE_AWAY_MAX_MS } = options
   const controller = new AbortController()
   let reason: StopReason | undefined
-  let lastBeat = Date.now()
+  let lastBeat = performance.now()
   let beating = false
 
   function stop(why: StopReason): void {
@@ -33,15 +36,16 @@ export function startWatchdog({ lease, listener, log, timeoutMs, drain }: Watchd
     if (beating) return
     beating = true
     try {
-      const sent = Date.now()
+      const sent = performance.now()
       const { held, cancelRequested } = await lease.heartbeat()
       lastBeat = sent
       if (!held) stop('lease_lost')
       else if (cancelRequested) stop('cancel')
     } catch (error) {
       log.warn({ err: (error as Error).message, buildId: lease.buildId }, 'heartbeat failed')
-      // Nobody answers: past the lease another worker may have the build, so this one must not go on.
-      if (Date.now() - lastBeat > LEASE_MS) stop('lease_lost')
+      // Nobody answers. Past the lease another worker may have the build, but nothing can be written without it,
+      // and a database that was only away renews it.
+      if (performance.now() - lastBeat > awayMaxMs) stop('lease_lost')
     } finally {
       beating = false
     }

@@ -12,8 +12,7 @@ import type { Provenance } from '../builds/schema.ts'
 import type { ShownConfig } from '../builds/shown-config.ts'
 import { endColumns, type Failure, transition, transitionIn } from '../builds/transitions.ts'
 import type { Db } from '../db/pool.ts'
-import { rows } from '../db/pool.ts'
-import { LEASE_MS } from '../limits.ts'
+import { HEARTBEAT_MS, LEASE_MS } from '../limits.ts'
 import { markComplete } from './slots.ts'
 
 export type Lease = ReturnType<typeof createLease>
@@ -31,19 +30,22 @@ export function createLease({ db, buildId, token }: { db: Db; buildId: string; t
 
     /** Extends the lease by the database's clock and learns whether a cancel was asked for. */
     async heartbeat(): Promise<Beat> {
-      const [row] = await rows<{ cancel: boolean }>(
-        db,
-        `update builds
-         set lease_until = clock_timestamp() + ? * interval '1 ms'
-         where id = ? and lease_token = ? and status in ('building', 'pushing') and result_at is null
-         returning cancel_requested_at is not null as cancel`,
-        [LEASE_MS, buildId, token],
-      )
+      const { rows } = await db
+        .raw<{ rows: { cancel: boolean }[] }>(
+          `update builds
+           set lease_until = clock_timestamp() + ? * interval '1 ms'
+           where id = ? and lease_token = ? and status in ('building', 'pushing') and result_at is null
+           returning cancel_requested_at is not null as cancel`,
+          [LEASE_MS, buildId, token],
+        )
+        .timeout(HEARTBEAT_MS)
+      const [row] = rows
       return { held: row !== undefined, cancelRequested: row?.cancel ?? false }
     },
 
-    append: (events: readonly NewEvent[]): Promise<boolean> =>
-      appendEvents(db, buildId, events, { token }),
+    /** A batch of a given id is appended once, however often it is tried. */
+    append: (events: readonly NewEvent[], batch?: string): Promise<boolean> =>
+      appendEvents(db, buildId, events, { token, batch }),
 
     /** Connections of the attempt, numbered behind the given one. */
     appendConnections: (
@@ -135,18 +137,21 @@ export function createLease({ db, buildId, token }: { db: Db; buildId: string; t
       return moved !== undefined
     },
 
-    /** Back to the queue for another attempt; this one counts. */
-    requeue: () => backToQueue({}),
+    /** Back to the queue for another attempt, because of what the line says; this one counts. */
+    requeue: (line: string) => backToQueue({}, [{ type: 'log', line }]),
 
     /** Hands the build back to the queue on shutdown; the attempt does not count. */
     handBack: () => backToQueue({ attempt: db.raw('attempt - 1') }),
   }
 
   /** A build whose cancel was asked for does not wait again: it is cancelled. */
-  async function backToQueue(set: Record<string, unknown>): Promise<boolean> {
+  async function backToQueue(
+    set: Record<string, unknown>,
+    events: NewEvent[] = [],
+  ): Promise<boolean> {
     const from = ['building', 'pushing'] as const
     return db.transaction(async (trx) => {
-      const held = { id: buildId, from, leaseToken: token }
+      const held = { id: buildId, from, leaseToken: token, events }
       const cancelled = await transitionIn(trx, {
         ...held,
         to: 'cancelled',

@@ -1,12 +1,14 @@
-// The loop that claims builds and runs them. Notifications wake it, polling is the truth; on stop it claims
-// nothing more, aborts what runs, and hands it back.
+// The loop that claims builds and runs them. Notifications wake it, polling is the truth. Draining it claims
+// nothing more; what runs may end, until it is handed back.
 import { setMaxListeners } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
 import { asError } from '../errors.ts'
-import { QUEUE_POLL_MS, REAPER_INTERVAL_MS } from '../limits.ts'
+import { QUEUE_POLL_MS } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
 import { type ClaimedBuild, claimNext } from './claim.ts'
+import { createReapLoop } from './reap-loop.ts'
 import { reap } from './reaper.ts'
 
 export interface WorkerOptions {
@@ -15,8 +17,13 @@ export interface WorkerOptions {
   log: Log
   /** Name of this worker, the same after a restart of the same installation. */
   name: string
-  /** Runs one build to its end; must not reject for what the build does. The signal means: hand it back. */
-  run(build: ClaimedBuild, drain: AbortSignal): Promise<void>
+  /** Builds it runs at once. */
+  slots?: number
+  /**
+   * Runs one build to its end; must not reject for what the build does. The signal means: hand it back. `freed`
+   * may be called before: what is still to be done takes none of this worker's slots.
+   */
+  run(build: ClaimedBuild, drain: AbortSignal, freed: () => void): Promise<void>
   onClaim?: (build: ClaimedBuild) => void
   /** Asked before each claim; false: not now. */
   mayClaim?: () => Promise<boolean>
@@ -25,19 +32,25 @@ export interface WorkerOptions {
 export type Worker = ReturnType<typeof createWorker>
 
 export function createWorker(options: WorkerOptions) {
-  const { db, listener, log, name, run, onClaim, mayClaim = async () => true } = options
+  const { db, listener, log, name, slots = Number.POSITIVE_INFINITY, run, onClaim } = options
+  const { mayClaim: isAllowed = async () => true } = options
   const running = new Set<Promise<void>>()
-  const drain = new AbortController()
-  setMaxListeners(0, drain.signal) // one per running build
+  const reaper = createReapLoop({ db, log })
+  let handBack = forMany()
+  let taken = 0
+  let isStopped = false
+  let isDraining = false
+  let drainTimer: NodeJS.Timeout | undefined
   let timer: NodeJS.Timeout | undefined
-  let reaperTimer: NodeJS.Timeout | undefined
   let claiming: Promise<void> | undefined
   let again = false
   let off = () => {}
 
+  const mayClaim = () => !isStopped && !isDraining && taken < slots
+
   /** Claims until nothing can be claimed; a call during a round asks for one more round. */
   function poke(): void {
-    if (drain.signal.aborted) return
+    if (isStopped) return
     if (claiming) {
       again = true
       return
@@ -47,32 +60,46 @@ export function createWorker(options: WorkerOptions) {
       .finally(() => {
         claiming = undefined
         clearTimeout(timer)
-        if (again) poke()
-        else if (!drain.signal.aborted) timer = setTimeout(poke, QUEUE_POLL_MS)
+        if (again && mayClaim()) poke()
+        else if (!isStopped) timer = setTimeout(poke, QUEUE_POLL_MS)
       })
   }
 
   async function claimAll(): Promise<void> {
     do {
       again = false
-      if (!(await mayClaim())) return
+      if (!mayClaim() || !(await isAllowed())) return
       const build = await claimNext(db, name)
       if (!build) continue
       log.info({ buildId: build.id, attempt: build.attempt }, 'build claimed')
       onClaim?.(build)
-      const work = run(build, drain.signal)
-        .catch((error) => log.error({ err: asError(error), buildId: build.id }, 'build run broke'))
-        .finally(() => running.delete(work))
-      running.add(work)
+      begin(build)
       again = true
-    } while (again && !drain.signal.aborted)
+    } while (again && mayClaim())
   }
 
-  async function reapLoop(): Promise<void> {
-    await reap({ db, log }).catch((error) =>
-      log.error({ err: asError(error).message }, 'reaper failed; will retry'),
-    )
-    if (!drain.signal.aborted) reaperTimer = setTimeout(() => void reapLoop(), REAPER_INTERVAL_MS)
+  function begin(build: ClaimedBuild): void {
+    taken += 1
+    let isFreed = false
+    const freed = () => {
+      if (isFreed) return
+      isFreed = true
+      taken -= 1
+      poke()
+    }
+    const work = run(build, handBack.signal, freed)
+      .catch((error) => log.error({ err: asError(error), buildId: build.id }, 'build run broke'))
+      .finally(() => {
+        running.delete(work)
+        freed()
+      })
+    running.add(work)
+  }
+
+  function handBackRunning(): void {
+    const now = handBack
+    handBack = forMany()
+    now.abort()
   }
 
   return {
@@ -81,15 +108,41 @@ export function createWorker(options: WorkerOptions) {
       await reap({ db, log, worker: name })
       off = listener.on('hypeman_queue', poke)
       poke()
-      void reapLoop()
+      reaper.start()
     },
 
-    async stop(): Promise<void> {
-      drain.abort()
+    /** From now on nothing is claimed; what still runs after that time is handed back. */
+    drain(handBackInMs: number): void {
+      if (!isDraining) log.info({ running: running.size, handBackInMs }, 'draining')
+      isDraining = true
+      clearTimeout(drainTimer)
+      drainTimer = setTimeout(handBackRunning, handBackInMs)
+    },
+
+    /** Ends a drain. */
+    resume(): void {
+      if (!isDraining) return
+      log.info('claiming again')
+      isDraining = false
+      clearTimeout(drainTimer)
+      poke()
+    },
+
+    /** Waits that long for what runs, hands back what is left, and ends. */
+    async stop(graceMs = 0): Promise<void> {
+      isStopped = true
       off()
       clearTimeout(timer)
-      clearTimeout(reaperTimer)
-      await claiming
+      clearTimeout(drainTimer)
+      await Promise.all([reaper.stop(), claiming])
+      if (graceMs > 0 && running.size > 0) {
+        log.info({ running: running.size, graceMs }, 'waiting for running builds')
+        const over = new AbortController()
+        const late = sleep(graceMs, undefined, { signal: over.signal }).catch(() => {})
+        await Promise.race([Promise.allSettled(running), late])
+        over.abort()
+      }
+      handBack.abort()
       await Promise.allSettled(running)
     },
 
@@ -97,4 +150,11 @@ export function createWorker(options: WorkerOptions) {
       return running.size
     },
   }
+}
+
+/** One listener per running build. */
+function forMany(): AbortController {
+  const controller = new AbortController()
+  setMaxListeners(0, controller.signal)
+  return controller
 }

@@ -3,7 +3,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { tokenCandidates } from '../auth/authenticate.ts'
 import type { Tokens } from '../auth/tokens.ts'
+import { untilDatabase } from '../db/gone.ts'
 import { AppError, asError } from '../errors.ts'
+import { REGISTRY_DATABASE_WAIT_MS } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
 import { createCatalog } from './catalog.ts'
 import { createRegistryClient } from './client.ts'
@@ -30,6 +32,7 @@ export interface RegistryProxyOptions {
   /** Scheme and host as this request's client knows us, for the challenge. */
   baseUrl(req: IncomingMessage): string
   log: Log
+  databaseWaitMs?: number
 }
 
 export interface MirrorService {
@@ -61,6 +64,7 @@ const SCOPE_ACTIONS = { pull: 'pull', push: 'pull,push', delete: 'delete' }
 
 export function createRegistryProxy(options: RegistryProxyOptions): RegistryProxy {
   const { upstream, tokens, grants, use, baseUrl, log } = options
+  const { databaseWaitMs = REGISTRY_DATABASE_WAIT_MS } = options
   const identify = createIdentify({ tokens, grants })
   const tokenEndpoint = createTokenEndpoint({ tokens, grants, identify })
   const catalog = createCatalog({ upstream, grants })
@@ -80,7 +84,7 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
     const params = new URLSearchParams(query.join('?'))
     if (route.kind === 'token') return tokenEndpoint(req, res, { candidates, params })
 
-    const caller = await identify(candidates)
+    const caller = await patiently(res, () => identify(candidates))
     const action = 'repo' in route ? ACTIONS[route.kind][method] : undefined
     const challenge: Challenge = { base: baseUrl(req) }
     if ('repo' in route) {
@@ -126,6 +130,19 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
     const since = await use.goneSince(repo)
     if (since)
       throw new ImageGone(`the image ${repo} was removed ${since.toISOString()}: retention`)
+  }
+
+  /** Nothing has been read or said yet, so a database that restarts costs a push some seconds and no more. */
+  async function patiently<T>(res: ServerResponse, work: () => Promise<T>): Promise<T> {
+    const gone = new AbortController()
+    const onClose = () => gone.abort(new Error('the client went away'))
+    res.once('close', onClose)
+    try {
+      const late = AbortSignal.timeout(databaseWaitMs)
+      return await untilDatabase(work, AbortSignal.any([gone.signal, late]))
+    } finally {
+      res.off('close', onClose)
+    }
   }
 
   /**

@@ -6,12 +6,11 @@ import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type AgentMessage, PROTOCOL_VERSION } from '../../agent/protocol.ts'
-import { createTokens } from '../../server/auth/tokens.ts'
 import { rows } from '../../server/db/pool.ts'
 import { LOG_BATCH_LINES_MAX } from '../../server/limits.ts'
 import { createPipeline } from '../../server/pipeline/pipeline.ts'
 import type { Runner } from '../../server/runners/runner.ts'
-import { noSecrets } from '../../server/secrets/provider.ts'
+import { grantsOf } from '../helpers/grants.ts'
 import { type BusyServer, silent, startBusyServer } from './busy-server.ts'
 import { perSecond, table, times } from './figures.ts'
 import { openSse, type SseClient } from './sse-client.ts'
@@ -61,9 +60,8 @@ async function wholePath(server: BusyServer, readers: number): Promise<number> {
     listener,
     log: silent,
     runner: runnerOf(agent.dial),
-    tokens: createTokens({ secret: 'x'.repeat(48) }),
+    grant: grantsOf(server.db),
     builderDisks: { take: async () => undefined },
-    secrets: noSecrets,
     sourceFile: () => '/dev/null',
     findImage: async () => undefined,
     registryService: () => {},

@@ -194,7 +194,7 @@ test(
     await setSlots(db, 1)
     const store = createBuildStore({ db })
     const ends = {
-      'tries again': (lease: ReturnType<typeof createLease>) => lease.requeue(),
+      'tries again': (lease: ReturnType<typeof createLease>) => lease.requeue('it broke'),
       'hands it back': (lease: ReturnType<typeof createLease>) => lease.handBack(),
       'is lost': () => reap({ db, log: silent, worker: 'w' }),
     }
@@ -230,7 +230,7 @@ test(
 
     await givenBuild(db)
     const requeued = await claim(db)
-    await requeued.lease.requeue()
+    await requeued.lease.requeue('it broke')
     assert.equal(
       await store.runsUnder(requeued.build.id, hashLease(requeued.build.leaseToken)),
       false,

@@ -3,7 +3,6 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { type BuildResult, type FetchedSource, SECRETS_PORT } from '../../agent/protocol.ts'
-import { createTokens } from '../../server/auth/tokens.ts'
 import type { BuildRequest } from '../../server/builds/schema.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
 import type { OpenEgress } from '../../server/egress/builds.ts'
@@ -12,6 +11,7 @@ import { claimNext } from '../../server/queue/claim.ts'
 import { setSlots } from '../../server/queue/slots.ts'
 import { givenBuild } from '../helpers/builds.ts'
 import { givenDatabase, silent } from '../helpers/database.ts'
+import { grantsOf } from '../helpers/grants.ts'
 import { type Guest, playedRunner } from '../helpers/played-guest.ts'
 
 const REPO = 'https://git.example.org/app.git'
@@ -55,11 +55,10 @@ async function givenFetching(t: TestContext, request: BuildRequest, openEgress =
         listener,
         log: silent,
         runner,
-        tokens: createTokens({ secret: 'x'.repeat(48) }),
-        builderDisks: { take: async () => undefined },
-        secrets: {
+        grant: grantsOf(db, {
           resolve: async (ids) => new Map(ids.map((id) => [id, Buffer.from(`of-${id}`)])),
-        },
+        }),
+        builderDisks: { take: async () => undefined },
         sourceFile: () => '/dev/null',
         findImage: async (_, digest) => ({ digest }),
         registryService: () => {},

@@ -2,15 +2,14 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createTokens } from '../../server/auth/tokens.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
 import { createPipeline } from '../../server/pipeline/pipeline.ts'
 import { claimNext } from '../../server/queue/claim.ts'
 import { setSlots } from '../../server/queue/slots.ts'
 import type { Runner } from '../../server/runners/runner.ts'
-import { noSecrets } from '../../server/secrets/provider.ts'
 import { givenBuild } from '../helpers/builds.ts'
 import { givenDatabase, silent } from '../helpers/database.ts'
+import { grantsOf } from '../helpers/grants.ts'
 
 const deadGuests: Runner = {
   name: 'fake',
@@ -39,9 +38,8 @@ async function givenPipeline(t: TestContext) {
     listener,
     log: silent,
     runner: deadGuests,
-    tokens: createTokens({ secret: 'x'.repeat(48) }),
+    grant: grantsOf(db),
     builderDisks: { take: async () => undefined },
-    secrets: noSecrets,
     sourceFile: () => '/dev/null',
     findImage: async () => undefined,
     registryService: () => {},

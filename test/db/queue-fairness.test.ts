@@ -148,7 +148,7 @@ test('a claim writes the events of the build with it, and the attempt of a secon
   const { db, add } = await givenQueue(t, 1)
   const [id] = await add('acme')
   const { build } = await claimed(db)
-  await createLease({ db, buildId: id!, token: build.leaseToken }).requeue()
+  await createLease({ db, buildId: id!, token: build.leaseToken }).requeue('once more')
   await claimed(db)
   const events = await db('build_events').where({ build_id: id }).orderBy('seq')
   assert.deepEqual(

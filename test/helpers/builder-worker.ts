@@ -1,13 +1,12 @@
 // The pipeline with real rows and the real disks of builders, without machines: its guests are played.
-import { createTokens } from '../../server/auth/tokens.ts'
 import { createBuilderDisks } from '../../server/builders/disks.ts'
 import type { Listener } from '../../server/db/listen.ts'
 import type { Db } from '../../server/db/pool.ts'
 import { createPipeline } from '../../server/pipeline/pipeline.ts'
 import { claimNext } from '../../server/queue/claim.ts'
 import type { Runner } from '../../server/runners/runner.ts'
-import { noSecrets } from '../../server/secrets/provider.ts'
 import { silent } from './database.ts'
+import { grantsOf } from './grants.ts'
 import { testParts } from './parts.ts'
 
 export interface BuilderWorkerOptions {
@@ -30,8 +29,7 @@ export async function makeBuilderWorker({ db, listener, root }: BuilderWorkerOpt
       listener,
       log: silent,
       runner,
-      tokens: createTokens({ secret: 'x'.repeat(48) }),
-      secrets: noSecrets,
+      grant: grantsOf(db),
       builderDisks: disks,
       sourceFile: () => '/dev/null',
       findImage: async (_, digest) => ({ digest }),

@@ -1,14 +1,13 @@
 // A runner whose pods are an agent's real channel over a line that can be cut, played by the test: the
 // pipeline and its rows without a guest.
 import type { TestContext } from 'node:test'
-import { createTokens } from '../../server/auth/tokens.ts'
 import type { Listener } from '../../server/db/listen.ts'
 import type { Db } from '../../server/db/pool.ts'
 import { createPipeline, type PipelineOptions } from '../../server/pipeline/pipeline.ts'
 import type { PodExit, PodSpec, Runner } from '../../server/runners/runner.ts'
-import { noSecrets } from '../../server/secrets/provider.ts'
 import { type AgentLine, agentLine } from './agent-channel.ts'
 import { silent } from './database.ts'
+import { grantsOf } from './grants.ts'
 
 export type PlayAgent = (line: AgentLine, spec: PodSpec) => Promise<void>
 
@@ -23,9 +22,8 @@ export function givenPipeline(
     listener,
     log: silent,
     runner: lineRunner(t, play, more.cuts ?? []),
-    tokens: createTokens({ secret: 'x'.repeat(48) }),
+    grant: grantsOf(db),
     builderDisks: { take: async () => undefined },
-    secrets: noSecrets,
     sourceFile: () => '/dev/null',
     findImage: async (_, digest) => ({ digest }),
     registryService: () => {},

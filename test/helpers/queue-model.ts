@@ -138,7 +138,7 @@ export async function createModel({ db, listener }: TestDatabase, limits: ModelL
       result: () => lease.recordResult(DIGEST, PROVENANCE),
       fail: () => lease.fail({ failureClass: 'build', error: 'no' }),
       cancelled: () => lease.cancelled(),
-      requeue: () => lease.requeue(),
+      requeue: () => lease.requeue('once more'),
       handBack: () => lease.handBack(),
       log: () => lease.append([{ type: 'log', line: 'hello' }]),
     }

@@ -1,0 +1,45 @@
+// The seam between the roles when the server is another process, reached by SERVER_URL.
+import { createServer } from 'node:http'
+import { createRegistryClient } from '../registry/client.ts'
+import { createRegistryRelay } from '../registry/relay.ts'
+import type { ServerLink } from '../workers/link.ts'
+import { createRemoteServer } from '../workers/remote-server.ts'
+import type { Core } from './core.ts'
+
+export interface RemoteLinkOptions {
+  url: string
+  token: string
+  worker: string
+  onRefused(reason: string): void
+}
+
+/** Waits for the server. */
+export async function remoteLink(
+  { log }: Core,
+  { url, token, worker, onRefused }: RemoteLinkOptions,
+  signal: AbortSignal,
+): Promise<ServerLink> {
+  const guestRegistry = createServer({ requestTimeout: 0 })
+  const relay = createRegistryRelay({ url, log: log.child({ mod: 'registry' }) })
+  guestRegistry.on('request', (req, res) => void relay(req, res))
+  const server = createRemoteServer({
+    url,
+    token,
+    worker,
+    onRefused,
+    log: log.child({ mod: 'server' }),
+  })
+  const welcome = await server.hello(signal)
+  return {
+    grant: server.grant,
+    findImage(repository, digest, password) {
+      const upstream = { kind: 'url', url, username: 'worker', password } as const
+      return createRegistryClient({ upstream }).findImage(repository, digest)
+    },
+    registryService: (socket) => guestRegistry.emit('connection', socket),
+    mirrors: { hosts: welcome.mirror_hosts, follow: () => () => {} },
+    registryName: () => welcome.registry_name,
+    publicUrl: () => welcome.public_url,
+    buildTimeoutSeconds: welcome.build_timeout_seconds,
+  }
+}

@@ -1,0 +1,42 @@
+// Whether an error only says that the database can't be reached now, and work that waits for it.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { asError } from '../errors.ts'
+import { DATABASE_RETRY_MS } from '../limits.ts'
+
+/** Node and PostgreSQL codes of a database that cannot be reached or is going away. */
+const DATABASE_GONE = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ENOTFOUND',
+  'ENOENT',
+  '57P01',
+  '57P02',
+  '57P03',
+  '53300',
+  '08006',
+])
+
+export function isDatabaseGone(thrown: unknown): boolean {
+  const error = asError(thrown) as Error & { code?: unknown; syscall?: unknown }
+  const isConnect = error.code !== 'ENOENT' || error.syscall === 'connect'
+  return (
+    error.name === 'KnexTimeoutError' ||
+    /^Connection terminated|^timeout expired$/.test(error.message) ||
+    (DATABASE_GONE.has(String(error.code)) && isConnect)
+  )
+}
+
+/** Work that may be repeated, until the database answers. Rejects with the signal's reason when that aborts. */
+export async function untilDatabase<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  for (;;) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!isDatabaseGone(error)) throw error
+      signal.throwIfAborted()
+      await sleep(DATABASE_RETRY_MS, undefined, { signal }).catch(() => {})
+      signal.throwIfAborted()
+    }
+  }
+}

@@ -1,0 +1,91 @@
+// The registry of a worker on another machine: carries the API's paths to the server's own /v2, streamed both
+// ways, with the guest's token, which is authorised there.
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { pipeline } from 'node:stream/promises'
+import { asError } from '../errors.ts'
+import type { Log } from '../telemetry/log.ts'
+import { parseRoute } from './names.ts'
+import { replyOci } from './replies.ts'
+import { openUpstream } from './upstream.ts'
+
+/** Inside a guest the registry is called what its tunnel is called there. */
+export const GUEST_REGISTRY_URL = 'http://localhost:5000'
+
+export interface RegistryRelayOptions {
+  /** Of the server. */
+  url: string
+  log: Log
+}
+
+const HOP_BY_HOP = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'host',
+  'expect',
+])
+const REALM = /realm="[^"]*\/v2\/token"/
+
+export function createRegistryRelay({ url, log }: RegistryRelayOptions) {
+  const upstream = { kind: 'url', url, username: undefined, password: undefined } as const
+
+  async function carry(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    const method = req.method ?? 'GET'
+    const hasBody = method === 'POST' || method === 'PUT' || method === 'PATCH'
+    if (!hasBody) req.resume()
+    const gone = new AbortController()
+    const onClose = () => gone.abort(new Error('the guest went away'))
+    res.once('close', onClose)
+    if (res.destroyed) onClose()
+    try {
+      const reply = await openUpstream(upstream, {
+        method,
+        path: req.url ?? '',
+        headers: endToEnd(req.headers),
+        body: hasBody ? req : undefined,
+        signal: gone.signal,
+      })
+      const headers = endToEnd(reply.headers)
+      const challenge = headers['www-authenticate']
+      if (typeof challenge === 'string') {
+        headers['www-authenticate'] = challenge.replace(
+          REALM,
+          `realm="${GUEST_REGISTRY_URL}/v2/token"`,
+        )
+      }
+      res.writeHead(reply.statusCode ?? 502, headers)
+      await pipeline(reply, res)
+    } finally {
+      res.off('close', onClose)
+    }
+  }
+
+  return async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
+    const [path = ''] = (req.url ?? '').split('?', 1)
+    if (!parseRoute(path)) {
+      req.resume()
+      replyOci(res, 404, 'NAME_INVALID', 'that is no path of the registry API')
+      return
+    }
+    try {
+      await carry(req, res)
+    } catch (error) {
+      if (res.destroyed || res.writableEnded) return
+      log.warn({ err: asError(error).message, method: req.method, path }, 'server unavailable')
+      replyOci(res, 503, 'UNAVAILABLE', 'the registry cannot be reached; try again')
+    }
+  }
+}
+
+function endToEnd(headers: IncomingMessage['headers']): Record<string, string | string[]> {
+  const kept: Record<string, string | string[]> = {}
+  for (const [name, value] of Object.entries(headers)) {
+    if (value !== undefined && !HOP_BY_HOP.has(name)) kept[name] = value
+  }
+  return kept
+}

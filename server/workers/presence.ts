@@ -1,0 +1,85 @@
+// A worker's entry in `workers`: made at start, renewed every few seconds, gone with a clean end. With each beat it
+// learns whether it is to drain, and whether the database is still the one it knows.
+import type { Listener } from '../db/listen.ts'
+import { newestMigration } from '../db/migrate.ts'
+import type { Db } from '../db/pool.ts'
+import { AppError, asError } from '../errors.ts'
+import { HEARTBEAT_MS } from '../limits.ts'
+import type { Log } from '../telemetry/log.ts'
+import { createWorkerStore, type WorkerIdentity } from './store.ts'
+
+export interface PresenceOptions {
+  db: Db
+  listener: Listener
+  log: Log
+  worker: WorkerIdentity
+  /** Running builds are to be handed back after so long; undefined: it may take builds (again). */
+  onDrain(handBackInMs: number | undefined): void
+  /** It may not go on: another process has its name, or the database is of another version. */
+  onUnfit(reason: string): void
+}
+
+export function createPresence({ db, listener, log, worker, onDrain, onUnfit }: PresenceOptions) {
+  const store = createWorkerStore({ db })
+  let timer: NodeJS.Timeout | undefined
+  let round: Promise<void> | undefined
+  let isStopped = false
+  let isDraining = false
+  let off = () => {}
+
+  async function beat(expected: string): Promise<void> {
+    const known = await store.beat(worker, HEARTBEAT_MS)
+    if (!known) {
+      // Forgotten while the database was away for long, or taken by another process.
+      if (await store.register(worker)) return
+      onUnfit(`another process is the worker ${worker.id} now`)
+      return
+    }
+    if (known.migration !== expected) {
+      onUnfit(
+        `the database is at ${known.migration} now, this worker (version ${worker.version}) knows ${expected}: run the version of the server`,
+      )
+      return
+    }
+    const { handBackInMs } = known
+    if (handBackInMs === undefined && !isDraining) return
+    isDraining = handBackInMs !== undefined
+    onDrain(handBackInMs)
+  }
+
+  function poke(expected: string): void {
+    if (isStopped || round) return
+    clearTimeout(timer)
+    round = beat(expected)
+      .catch((error) => log.warn({ err: asError(error).message }, 'worker not renewed; will retry'))
+      .finally(() => {
+        round = undefined
+        if (!isStopped) timer = setTimeout(() => poke(expected), HEARTBEAT_MS)
+      })
+  }
+
+  return {
+    /** Throws AppError `conflict` while another process has this worker's name. */
+    async start(): Promise<void> {
+      if (!(await store.register(worker))) {
+        throw new AppError(
+          'conflict',
+          `the worker ${worker.id} runs already, on another machine or data folder. Was DATA_DIR=${worker.dataDir} copied? Then remove its file worker-name; if that one has just ended, try again in 30 s`,
+        )
+      }
+      const expected = await newestMigration()
+      off = listener.on('hypeman_workers', (id) => {
+        if (id === worker.id || id === '') poke(expected)
+      })
+      timer = setTimeout(() => poke(expected), HEARTBEAT_MS)
+    },
+
+    async stop(): Promise<void> {
+      isStopped = true
+      off()
+      clearTimeout(timer)
+      await round
+      await store.remove(worker)
+    },
+  }
+}

@@ -1,0 +1,101 @@
+// Workers in processes of their own, with nothing but the database, the objects, and a token for the server.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Build } from '../../server/builds/schema.ts'
+import { followEvents, givenApp, givenSettings, skopeo } from '../helpers/apps.ts'
+import { leftovers, podPids } from '../helpers/leftovers.ts'
+import { fastestRunner } from '../helpers/sandboxes.ts'
+import { givenServer, type TestServer } from '../helpers/server.ts'
+import { givenWorkerProcess, until } from '../helpers/worker-process.ts'
+
+const LIMIT = { timeout: 300_000 }
+
+const givenBareServer = async (t: Parameters<typeof givenServer>[0]) =>
+  givenServer(t, { ROLE: 'server', RUNNER: await fastestRunner() })
+
+async function workersOf(server: TestServer): Promise<Record<string, unknown>[]> {
+  const token = await server.token('root', { admin: true })
+  return (await (await server.api('/admin/workers', token)).json()) as Record<string, unknown>[]
+}
+
+async function onlyBuild(server: TestServer, token: string): Promise<Build> {
+  const builds = (await (await server.api('/builds', token)).json()) as Build[]
+  assert.equal(builds.length, 1)
+  return builds[0]!
+}
+
+const linesOf = (events: Record<string, unknown>[]) =>
+  events.filter(({ type }) => type === 'log').map(({ content }) => String(content))
+
+test(
+  'a push to a server without a worker waits, and a worker in a process of its own builds it, secrets included',
+  LIMIT,
+  async (t) => {
+    const server = await givenBareServer(t)
+    const token = await server.token('ada')
+    await givenSettings(server, token, 'hello', { secrets: [{ id: 'npm_token' }] })
+    const put = await server.api('/apps/hello/secrets/npm_token', token, {
+      method: 'PUT',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ value: 'hunter2-and-more' }),
+    })
+    assert.ok(put.ok, await put.text())
+    const repo = await givenApp(t, server, token, 'hello', 'hello')
+    const push = repo.startPush('hypeman', 'main')
+    await push.line(/Build \S+ queued/)
+    assert.deepEqual(await workersOf(server), [])
+
+    const worker = await givenWorkerProcess(t, server)
+    const done = await push.done
+    assert.equal(done.exitCode, 0, `${done.text}\n${worker.logged()}`)
+    assert.match(done.text, /Secrets: npm_token/)
+    const build = await onlyBuild(server, token)
+    assert.equal(build.status, 'ready', build.error)
+    const creds = ['--tls-verify=false', '--creds', `ada:${token}`]
+    const inspected = await skopeo('inspect', ...creds, `docker://${build.image_ref}`)
+    assert.equal(JSON.parse(inspected).Digest, build.image_digest)
+
+    const [shown] = await workersOf(server)
+    const { id, status, building, slots } = shown ?? {}
+    assert.deepEqual(
+      { id, status, building, slots },
+      { id: worker.name, status: 'ready', building: 0, slots: 2 },
+    )
+    worker.kill('SIGTERM')
+    assert.equal(await worker.ended, 0)
+    assert.deepEqual(await workersOf(server), [])
+    assert.deepEqual(await leftovers(worker.dataDir), { processes: [], podFiles: [] })
+  },
+)
+
+test(
+  'a worker that is stopped past its lease changes nothing when it wakes, and ends its pod',
+  LIMIT,
+  async (t) => {
+    const server = await givenBareServer(t)
+    const token = await server.token('ada')
+    const first = await givenWorkerProcess(t, server)
+    const repo = await givenApp(t, server, token, 'hello', 'hello')
+    const push = repo.startPush('hypeman', 'main')
+    await push.line(/Builder (VM|sandbox) ready/)
+    first.kill('SIGSTOP')
+    assert.equal((await podPids(first.pid)).length, 1)
+    const second = await givenWorkerProcess(t, server)
+    // As if the lease had run out; the server takes the build back and the second worker has it.
+    await server.sql(`update builds set lease_until = now() - interval '1 s'`)
+    const done = await push.done
+    const build = await onlyBuild(server, token)
+    assert.equal(build.status, 'ready', `${done.text}\n${second.logged()}`)
+    assert.equal(build.attempt, 2)
+    const before = await followEvents(server, build.id, token)
+    assert.ok(linesOf(before).some((line) => /Builder \S+ ready/.test(line)))
+
+    first.kill('SIGCONT')
+    await until(async () => (await podPids(first.pid)).length === 0)
+    await until(() => /lease lost/.test(first.logged()))
+    assert.deepEqual(await followEvents(server, build.id, token), before)
+    const [row] = await server.sql<{ worker: string }>('select worker from builds')
+    assert.equal(row?.worker, second.name)
+    assert.deepEqual((await leftovers(first.dataDir)).podFiles, [])
+  },
+)
