@@ -27,6 +27,7 @@ const RESOURCES = [
   'secret',
   'metrics',
   'retention',
+  'worker',
 ]
 const ACTIONS = ['read', 'write', 'delete', 'admin']
 

@@ -37,6 +37,7 @@ import { createRetentionSchedule } from '../retention/schedule.ts'
 import { createSecrets } from '../secrets/service.ts'
 import { reachable } from '../setup/reachable.ts'
 import { createWorkerApi } from '../workers/api.ts'
+import { createWorkers } from '../workers/service.ts'
 import type { ServerCore } from './server-core.ts'
 
 export async function startServerRole(core: ServerCore): Promise<{ url: string }> {
@@ -180,6 +181,7 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
         diskPath: paths.dataDir,
         freeBytesMin,
       }),
+      workers: createWorkers({ db, log: log.child({ mod: 'workers' }) }),
       reports: createReports({ db }),
       retention,
       garbage,

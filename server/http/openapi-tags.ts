@@ -20,6 +20,10 @@ export const TAGS = [
       'It has one build at a time. An app gets one of its own.',
   },
   { name: 'reports', description: 'What happened, added up.' },
+  {
+    name: 'workers',
+    description: 'The processes that run builds, on this machine or others. An operator’s.',
+  },
   { name: 'service', description: 'The server itself: health, metrics, this document.' },
   {
     name: 'git',

@@ -9,6 +9,7 @@ import type { ErrorCode } from '../errors.ts'
 export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete'
 export type Permission =
   | `${'build' | 'builder' | 'app' | 'secret'}:${'read' | 'write' | 'delete' | 'admin'}`
+  | 'worker:admin'
   | 'metrics:read'
   | 'retention:admin'
   | 'registry:admin'

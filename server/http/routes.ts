@@ -20,6 +20,8 @@ import { secretRoutes } from '../secrets/routes.ts'
 import type { Secrets } from '../secrets/service.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { metricsRoutes } from '../telemetry/routes.ts'
+import { workerRoutes } from '../workers/routes.ts'
+import type { Workers } from '../workers/service.ts'
 import { withDocs } from './docs.ts'
 import type { Route } from './route.ts'
 import type { SseOptions } from './sse.ts'
@@ -34,6 +36,7 @@ export interface RoutesOptions {
   reports: Reports
   retention: Retention
   garbage: Pick<Garbage, 'run'>
+  workers: Workers
   health: Health
   metrics: Pick<Metrics, 'prometheus'>
   /** Known once the server listens. */
@@ -52,6 +55,7 @@ export function createRoutes(options: RoutesOptions): Route[] {
     ...reportRoutes(options),
     ...retentionRoutes(options),
     ...garbageRoutes(options),
+    ...workerRoutes(options),
     ...metricsRoutes(options),
   ])
 }

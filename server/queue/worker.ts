@@ -113,6 +113,7 @@ export function createWorker(options: WorkerOptions) {
 
     /** From now on nothing is claimed; what still runs after that time is handed back. */
     drain(handBackInMs: number): void {
+      if (isStopped) return
       if (!isDraining) log.info({ running: running.size, handBackInMs }, 'draining')
       isDraining = true
       clearTimeout(drainTimer)

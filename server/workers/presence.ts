@@ -23,6 +23,7 @@ export function createPresence({ db, listener, log, worker, onDrain, onUnfit }: 
   const store = createWorkerStore({ db })
   let timer: NodeJS.Timeout | undefined
   let round: Promise<void> | undefined
+  let again = false
   let isStopped = false
   let isDraining = false
   let off = () => {}
@@ -31,7 +32,7 @@ export function createPresence({ db, listener, log, worker, onDrain, onUnfit }: 
     const known = await store.beat(worker, HEARTBEAT_MS)
     if (!known) {
       // Forgotten while the database was away for long, or taken by another process.
-      if (await store.register(worker)) return
+      if (await store.restore(worker)) return
       onUnfit(`another process is the worker ${worker.id} now`)
       return
     }
@@ -48,13 +49,19 @@ export function createPresence({ db, listener, log, worker, onDrain, onUnfit }: 
   }
 
   function poke(expected: string): void {
-    if (isStopped || round) return
+    if (isStopped) return
+    if (round) {
+      again = true
+      return
+    }
+    again = false
     clearTimeout(timer)
     round = beat(expected)
       .catch((error) => log.warn({ err: asError(error).message }, 'worker not renewed; will retry'))
       .finally(() => {
         round = undefined
-        if (!isStopped) timer = setTimeout(() => poke(expected), HEARTBEAT_MS)
+        if (again) poke(expected)
+        else if (!isStopped) timer = setTimeout(() => poke(expected), HEARTBEAT_MS)
       })
   }
 

@@ -57,6 +57,16 @@ export function createWorkerStore({ db }: { db: Db }) {
       return taken.length > 0
     },
 
+    /** Its entry again, when it was forgotten; false when another process has the id. */
+    async restore({ dataDir: data_dir, ...worker }: WorkerIdentity): Promise<boolean> {
+      const made = await db('workers')
+        .insert({ ...worker, data_dir })
+        .onConflict()
+        .ignore()
+        .returning('id')
+      return made.length > 0
+    },
+
     /** undefined when the id is no longer this process's. Forgets workers that are long gone. */
     async beat(
       { id, session }: WorkerIdentity,

@@ -1,8 +1,12 @@
 // Workers in processes of their own, with nothing but the database, the objects, and a token for the server.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Build } from '../../server/builds/schema.ts'
+import { LEASE_MS } from '../../server/limits.ts'
 import { followEvents, givenApp, givenSettings, skopeo } from '../helpers/apps.ts'
+import { cuttable } from '../helpers/cut-database.ts'
+import { givenDatabase } from '../helpers/database.ts'
 import { leftovers, podPids } from '../helpers/leftovers.ts'
 import { fastestRunner } from '../helpers/sandboxes.ts'
 import { givenServer, type TestServer } from '../helpers/server.ts'
@@ -97,5 +101,75 @@ test(
     const [row] = await server.sql<{ worker: string }>('select worker from builds')
     assert.equal(row?.worker, second.name)
     assert.deepEqual((await leftovers(first.dataDir)).podFiles, [])
+  },
+)
+
+test(
+  'a drained worker takes no build until it may again; SIGTERM lets a build end',
+  LIMIT,
+  async (t) => {
+    const server = await givenBareServer(t)
+    const token = await server.token('ada')
+    const root = await server.token('root', { admin: true })
+    const worker = await givenWorkerProcess(t, server, { DRAIN_TIMEOUT: '120' })
+    const drained = await server.api(`/admin/drain?worker=${worker.name}`, root, { method: 'POST' })
+    assert.equal(drained.status, 202)
+    await until(() => /draining/.test(worker.logged()))
+    const repo = await givenApp(t, server, token, 'hello', 'hello')
+    const push = repo.startPush('hypeman', 'main')
+    await push.line(/Build \S+ queued/)
+    assert.equal((await onlyBuild(server, token)).status, 'queued')
+    await server.api('/admin/drain', root, { method: 'DELETE' })
+    await push.line(/Builder (VM|sandbox) ready/)
+    worker.kill('SIGTERM')
+    const done = await push.done
+    assert.equal(done.exitCode, 0, `${done.text}\n${worker.logged()}`)
+    assert.equal(await worker.ended, 0)
+    const build = await onlyBuild(server, token)
+    assert.deepEqual([build.status, build.attempt], ['ready', 1])
+    assert.deepEqual(await leftovers(worker.dataDir), { processes: [], podFiles: [] })
+  },
+)
+
+test(
+  'a worker that may not work says why and ends: no token, a wrong one, no settings',
+  LIMIT,
+  async (t) => {
+    const server = await givenBareServer(t)
+    await assert.rejects(
+      givenWorkerProcess(t, server, { WORKER_TOKEN: await server.token('ada') }),
+      /the worker ended with 1: [^]*SERVER_URL=\S+ refuses this worker: invalid token type/,
+    )
+    await assert.rejects(
+      givenWorkerProcess(t, server, { WORKER_TOKEN: '', SERVER_URL: '' }),
+      /SERVER_URL is not set, a worker needs it: [^]*WORKER_TOKEN is not set/,
+    )
+  },
+)
+
+test(
+  'PostgreSQL is away for longer than a lease while a build runs: it goes on, in one attempt, and its log is whole',
+  LIMIT,
+  async (t) => {
+    const way = await cuttable(t, (await givenDatabase(t)).url)
+    const env = { ROLE: 'server', DATABASE_URL: way.url }
+    const server = await givenServer(t, { ...env, RUNNER: await fastestRunner() })
+    const token = await server.token('ada')
+    const worker = await givenWorkerProcess(t, server, { DATABASE_URL: way.url })
+    const repo = await givenApp(t, server, token, 'hello', 'hello')
+    const push = repo.startPush('hypeman', 'main')
+    await push.line(/Builder (VM|sandbox) ready/)
+    await way.cut()
+    await sleep(LEASE_MS + 5_000)
+    await way.restore()
+    await push.done
+    await until(async () => (await server.api('/health', token)).ok)
+    const { id } = await onlyBuild(server, token)
+    const build = await server.ended(id, token)
+    assert.equal(build.status, 'ready', `${build.error}\n${worker.logged()}`)
+    assert.equal(build.attempt, 1, worker.logged())
+    const events = await followEvents(server, id, token)
+    const counted = linesOf(events).filter((line) => /^counting/.test(line))
+    assert.deepEqual(counted, ['counting 1', 'counting 2', 'counting 3'])
   },
 )

@@ -28,6 +28,7 @@ import { createSecretCipher, type SecretCipher } from '../../server/secrets/ciph
 import { createSecrets } from '../../server/secrets/service.ts'
 import type { UploadLimits } from '../../server/sources/upload.ts'
 import { createMetrics, type Metrics } from '../../server/telemetry/metrics.ts'
+import { createWorkers } from '../../server/workers/service.ts'
 import { givenDatabase, silent, type TestDatabase } from './database.ts'
 import { givenHttp, type TestHttp } from './http.ts'
 import { KEEP_ALL } from './retention.ts'
@@ -170,6 +171,7 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
         reports,
         retention,
         garbage: createGarbage({ db, upstream: FOREIGN, log: silent }),
+        workers: createWorkers({ db, log: silent }),
         health,
         metrics,
         publicUrl,

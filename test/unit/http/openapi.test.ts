@@ -20,6 +20,7 @@ const routes = createRoutes({
   reports: none,
   retention: none,
   garbage: none,
+  workers: none,
   health: none,
   metrics: none,
   publicUrl: () => 'http://localhost',

@@ -1,0 +1,127 @@
+// A database that is away for a while: builds go on, nothing is written twice, and nobody is taken for dead.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { readEvents } from '../../server/builds/event-store.ts'
+import { createDb } from '../../server/db/pool.ts'
+import { createLogWriter } from '../../server/pipeline/log-writer.ts'
+import { startWatchdog } from '../../server/pipeline/watchdog.ts'
+import { claimNext } from '../../server/queue/claim.ts'
+import { createLease } from '../../server/queue/lease.ts'
+import { createReapLoop } from '../../server/queue/reap-loop.ts'
+import { setSlots } from '../../server/queue/slots.ts'
+import { givenBuild } from '../helpers/builds.ts'
+import { cuttable } from '../helpers/cut-database.ts'
+import { givenDatabase, silent } from '../helpers/database.ts'
+import { until } from '../helpers/worker-process.ts'
+
+test('lines whose write was done and whose answer was lost are in the log once, and in order', async (t) => {
+  const database = await givenDatabase(t)
+  const way = await cuttable(t, database.url)
+  const db = createDb(way.url)
+  try {
+    await setSlots(database.db, 1)
+    const { id } = await givenBuild(database.db)
+    const build = (await claimNext(db, 'w'))!
+    const { append } = createLease({ db, buildId: id, token: build.leaseToken })
+    let failures = 0
+    const counted: typeof append = (events, batch) =>
+      append(events, batch).catch((error) => {
+        failures += 1
+        throw error
+      })
+    const writer = createLogWriter({ append: counted, retryMs: 20 })
+    const line = (text: string) => writer.write({ type: 'log', line: text })
+    await line('before')
+    const lines = async () =>
+      (await readEvents(database.db, id, 0, 100)).flatMap((event) =>
+        event.type === 'log' ? [event.line] : [],
+      )
+    await until(async () => (await lines()).length === 1)
+    way.loseAnswers()
+    await line('during 1')
+    await line('during 2')
+    await until(() => failures > 0)
+    await line('during 3')
+    await way.cut()
+    await line('without anybody')
+    const before = failures
+    await until(() => failures > before)
+    await way.restore()
+    await line('after')
+    await writer.close()
+    const expected = ['before', 'during 1', 'during 2', 'during 3', 'without anybody', 'after']
+    assert.deepEqual(await lines(), expected)
+  } finally {
+    await db.destroy()
+  }
+})
+
+test('after the database was away, leases that ran out meanwhile are not taken back before they can be renewed', async (t) => {
+  const database = await givenDatabase(t)
+  const way = await cuttable(t, database.url)
+  const db = createDb(way.url)
+  const reaper = createReapLoop({ db, log: silent, intervalMs: 50, graceMs: 1_500 })
+  try {
+    await setSlots(database.db, 2)
+    await givenBuild(database.db)
+    await givenBuild(database.db)
+    const living = (await claimNext(database.db, 'living'))!
+    const dead = (await claimNext(database.db, 'dead'))!
+    reaper.start()
+    await way.cut()
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    await database.db('builds').update({ lease_until: database.db.raw(`now() - interval '1 s'`) })
+    await way.restore()
+    const { heartbeat } = createLease({
+      db: database.db,
+      buildId: living.id,
+      token: living.leaseToken,
+    })
+    const statusOf = async (id: string) =>
+      (await database.db('builds').where({ id }).first()).status
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    assert.equal((await heartbeat()).held, true)
+    await until(async () => (await statusOf(dead.id)) === 'queued')
+    assert.equal(await statusOf(living.id), 'building')
+  } finally {
+    await reaper.stop()
+    await db.destroy()
+  }
+})
+
+test('a build goes on past its lease while the database is away, but not forever', async (t) => {
+  const database = await givenDatabase(t)
+  await setSlots(database.db, 1)
+  await givenBuild(database.db)
+  const build = (await claimNext(database.db, 'w'))!
+  const lease = createLease({ db: database.db, buildId: build.id, token: build.leaseToken })
+  const answers: (() => Promise<{ held: boolean; cancelRequested: boolean }>)[] = []
+  let asked = 0
+  const failing: typeof lease = {
+    ...lease,
+    async heartbeat() {
+      asked += 1
+      const answer = answers.shift()
+      if (!answer) throw new Error('nobody answers')
+      return answer()
+    },
+  }
+  const options = { listener: database.listener, log: silent, timeoutMs: 60_000 }
+  const drain = new AbortController().signal
+  const watch = startWatchdog({ ...options, lease: failing, drain, awayMaxMs: 200 })
+  const poke = () => database.db.raw(`select pg_notify('hypeman_build', ?)`, [`cancel:${build.id}`])
+  try {
+    answers.push(lease.heartbeat)
+    await poke()
+    await until(() => asked === 1)
+    await poke()
+    await until(() => asked === 2)
+    assert.equal(watch.reason, undefined)
+    await new Promise((resolve) => setTimeout(resolve, 250))
+    await poke()
+    await until(() => watch.reason !== undefined)
+    assert.equal(watch.reason, 'lease_lost')
+  } finally {
+    watch.close()
+  }
+})

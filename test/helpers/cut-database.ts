@@ -1,0 +1,70 @@
+// A database that can be taken away: everything goes through a socket of the test's own.
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { connect, createServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { embeddedUrl } from '../../server/db/embedded.ts'
+
+export interface CutDatabase {
+  /** By this way. */
+  url: string
+  /** Ends every connection and refuses new ones. */
+  cut(): Promise<void>
+  restore(): Promise<void>
+  /** From now on what the database answers is thrown away, once it has got so far as to answer. */
+  loseAnswers(): void
+}
+
+const SOCKET = '.s.PGSQL.5432'
+
+/** `url` names a database on a unix socket. */
+export async function cuttable(t: TestContext, url: string): Promise<CutDatabase> {
+  const target = new URL(url)
+  const socketDir = target.searchParams.get('host') ?? ''
+  const dir = await mkdtemp(join(tmpdir(), 'hm-cut-'))
+  const open = new Set<Socket>()
+  let losesAnswers = false
+  const server = createServer((near) => {
+    const far = connect(join(socketDir, SOCKET))
+    for (const socket of [near, far]) {
+      open.add(socket)
+      socket.on('error', () => {}).on('close', () => open.delete(socket))
+    }
+    near.pipe(far)
+    far.on('data', (bytes) => {
+      if (losesAnswers) near.destroy()
+      else near.write(bytes)
+    })
+    near.on('close', () => far.destroy())
+    far.on('close', () => near.destroy())
+  })
+  const listen = async () => {
+    server.listen(join(dir, SOCKET))
+    await once(server, 'listening')
+  }
+  const close = async () => {
+    if (!server.listening) return
+    const closed = once(server, 'close')
+    server.close()
+    for (const socket of open) socket.destroy()
+    await closed
+  }
+  await listen()
+  t.after(async () => {
+    await close()
+    await rm(dir, { recursive: true, force: true })
+  })
+  return {
+    url: embeddedUrl(dir, target.pathname.slice(1)),
+    cut: close,
+    async restore() {
+      losesAnswers = false
+      if (!server.listening) await listen()
+    },
+    loseAnswers() {
+      losesAnswers = true
+    },
+  }
+}
