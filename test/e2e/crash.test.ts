@@ -93,7 +93,7 @@ test('a server killed between the ref’s move and its intake queues the build a
 })
 
 test('weakness 15: SIGTERM hands a running build back, and the next start builds it without counting an attempt', async (t) => {
-  const server = await givenServer(t, { RUNNER: await fastestRunner() })
+  const server = await givenServer(t, { RUNNER: await fastestRunner(), DRAIN_TIMEOUT: '0' })
   const token = await server.token('ada')
   const repo = await givenApp(t, server, token, 'hello', 'hello')
   const push = repo.startPush('hypeman', 'main')
