@@ -86,8 +86,8 @@ test(
     assert.equal((await podPids(first.pid)).length, 1)
     const second = await givenWorkerProcess(t, server)
     // Its start has swept what is its own, and nothing of the other's.
-  assert.equal((await podPids(first.pid)).length, 1)
-  // As if the lease had run out; the server takes the build back and the second worker has it.
+    assert.equal((await podPids(first.pid)).length, 1)
+    // As if the lease had run out; the server takes the build back and the second worker has it.
     await server.sql(`update builds set lease_until = now() - interval '1 s'`)
     const done = await push.done
     const build = await onlyBuild(server, token)

@@ -56,6 +56,7 @@ export async function givenProxy(
     runsUnder?: GrantsOptions['runsUnder']
     mirror?: MirrorService
     use?: RepositoryUse
+    databaseWaitMs?: number
   } = {},
 ): Promise<TestProxy> {
   const { db } = await givenDatabase(t)
@@ -68,6 +69,7 @@ export async function givenProxy(
     use: overrides.use ?? createRepositoryUse({ db, log: silent }),
     baseUrl: () => proxyUrl,
     log: silent,
+    ...(overrides.databaseWaitMs === undefined ? {} : { databaseWaitMs: overrides.databaseWaitMs }),
   })
   const server = http.createServer({ requestTimeout: 0 }, (req, res) => void proxy(req, res))
   const proxyUrl = await listen(t, server)
