@@ -242,7 +242,11 @@ export interface WorkerConfig {
 }
 
 /** Throws ConfigError. */
-export function workerConfig({ databaseUrl, serverUrl, workerToken }: Config): WorkerConfig {
+export function workerConfig({
+  databaseUrl,
+  serverUrl,
+  workerToken,
+}: Pick<Config, 'databaseUrl' | 'serverUrl' | 'workerToken'>): WorkerConfig {
   if (databaseUrl !== undefined && serverUrl !== undefined && workerToken !== undefined) {
     return { databaseUrl, serverUrl, token: workerToken }
   }
