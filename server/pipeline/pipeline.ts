@@ -294,7 +294,9 @@ export function createPipeline(options: PipelineOptions) {
     } catch (error) {
       if (signal.aborted) throw error
       const end = await podEnd(pod, asError(error), { noun, started, writer })
-      end.mayRetry = !saidHello || end.failureClass === 'infra'
+      // An agent that lied is not a machine that broke.
+      const isBroken = end !== error && end.failureClass === 'infra'
+      if (!saidHello || isBroken) end.mayRetry = true
       throw end
     }
   }

@@ -29,7 +29,8 @@ export function createWatch({ ask, redial, times }: WatchOptions) {
   const over = new AbortController()
   const { askAfterMs, redialAfterMs, silenceMaxMs, redialMaxMs } = times
   const seconds = (ms: number) => `${ms / 1000} s`
-  const fail = (message: string) => over.abort(new BuildFailure('infra', message))
+  const fail = (message: string) =>
+    over.abort(Object.assign(new BuildFailure('infra', message), { mayRetry: true }))
   const silent = () => fail(`the build agent was silent for ${seconds(silenceMaxMs)}`)
 
   let deadline: NodeJS.Timeout | undefined

@@ -25,6 +25,7 @@ const LEASE: Record<keyof Lease, ((lease: Lease) => Promise<unknown>) | 'writes 
   appendConnections: (lease) => lease.appendConnections(1, 0, [connection]),
   promiseConnections: (lease) => lease.promiseConnections(7),
   recordConfig: (lease) => lease.recordConfig({ job_id: 'ghost' } as never),
+  recordSource: (lease) => lease.recordSource({ commit: 'c'.repeat(40), hash: DIGEST } as never),
   markHello: (lease) => lease.markHello(),
   markPushing: (lease) => lease.markPushing(),
   recordResult: (lease) => lease.recordResult(DIGEST, PROVENANCE),
