@@ -5,6 +5,7 @@ import { watchTransitions } from '../builds/transitions.ts'
 import type { Config } from '../config.ts'
 import { createListener, type Listener } from '../db/listen.ts'
 import { createDb, type Db } from '../db/pool.ts'
+import { HEARTBEAT_MS } from '../limits.ts'
 import { freeBytesMinOf, requireDiskRoom } from '../objects/disk-room.ts'
 import { createLocalObjects, type Objects } from '../objects/objects.ts'
 import type { Paths } from '../paths.ts'
@@ -42,8 +43,9 @@ export interface CoreOptions {
 export async function startCore(boot: Boot, options: CoreOptions): Promise<Core> {
   const { config, paths, log, releasers } = boot
   const { databaseUrl: url } = options
+  const idleInTransactionMs = config.role === 'worker' ? HEARTBEAT_MS : undefined
   const metrics = createMetrics({ log: log.child({ mod: 'metrics' }), otlp: config.otlp })
-  const db = watchTransitions(createDb(url), metrics.build.moved)
+  const db = watchTransitions(createDb(url, { idleInTransactionMs }), metrics.build.moved)
   releasers.add('database pool', () => db.destroy())
   releasers.add('metrics', () => metrics.stop())
   await options.prepare(db)

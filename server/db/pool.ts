@@ -10,7 +10,13 @@ export type Queryable = Knex | Knex.Transaction
 const INT8_OID = 20
 const NUMERIC_OID = 1700
 
-export function createDb(url: string, { poolMax = 20 }: { poolMax?: number } = {}): Db {
+export interface DbOptions {
+  poolMax?: number
+  /** A process that is stopped within a transaction holds its locks no longer than this. */
+  idleInTransactionMs?: number | undefined
+}
+
+export function createDb(url: string, { poolMax = 20, idleInTransactionMs }: DbOptions = {}): Db {
   // Counters, sequence numbers and sizes stay far below 2^53, so bigint columns are plain numbers here.
   pg.types.setTypeParser(INT8_OID, Number)
   pg.types.setTypeParser(NUMERIC_OID, Number)
@@ -20,6 +26,9 @@ export function createDb(url: string, { poolMax = 20 }: { poolMax?: number } = {
       connectionString: url,
       connectionTimeoutMillis: DATABASE_CONNECT_DEADLINE_MS,
       keepAlive: true,
+      ...(idleInTransactionMs === undefined
+        ? {}
+        : { idle_in_transaction_session_timeout: idleInTransactionMs }),
     },
     pool: { min: 0, max: poolMax, idleTimeoutMillis: 30_000 },
     acquireConnectionTimeout: DATABASE_CONNECT_DEADLINE_MS,
