@@ -58,7 +58,7 @@ test('no write of a worker survives the loss of its lease, whoever has the build
       await write(lost)
       assert.deepEqual(await everything(db), before, `${name}, ${when}`)
     }
-    const next = { name: 'ghost', worker: 'first', stamp: 'ghost' }
+    const next = { name: 'ghost', worker: 'first', stamp: 'ghost', bytes: 1 }
     await lostBuilder.beginSave()
     await lostBuilder.promote(undefined, next)
     await lostBuilder.drop('ghost')
