@@ -76,6 +76,10 @@ export const ERRORS = {
   },
   disk_full: { status: 503, means: 'the server has too little room left' },
   database_unavailable: { status: 503, means: 'the database does not answer; try again' },
+  objects_unavailable: {
+    status: 503,
+    means: 'the storage of the source archives does not answer; try again',
+  },
   registry_unavailable: { status: 503, means: 'the registry does not answer; try again' },
 } as const satisfies Record<string, ErrorRow>
 

@@ -130,6 +130,17 @@ export const SOURCE_PATH_BYTES_MAX = 4_096
 export const REPO_URL_CHARS_MAX = 2_048
 export const ARCHIVE_DEADLINE_MS = 600_000
 
+// Object storage
+export const S3_ATTEMPTS_MAX = 5
+export const S3_CONNECT_DEADLINE_MS = 10_000
+/** Without a byte in either direction. */
+export const S3_IDLE_DEADLINE_MS = 60_000
+/** An upload has at most 10,000 of them. */
+export const S3_PART_BYTES = 8 * MiB
+export const S3_PARTS_AT_ONCE = 2
+/** What was staged and not kept for so long is nobody's any more. */
+export const S3_INCOMING_AGE_MS = 24 * 60 * 60_000
+
 // Git over HTTP
 export const PACK_BYTES_MAX = 1 * GiB
 export const PUSH_REFS_MAX = 256

@@ -22,9 +22,39 @@ export interface StagedObject extends StoredObject {
   discard(): Promise<void>
 }
 
-export type Objects = ReturnType<typeof createLocalObjects>
+/** An object as a file on this host, until it is released. */
+export interface ObjectFile {
+  path: string
+  release(): Promise<void>
+}
+
+/** Where source archives are kept: content is the name. */
+export interface Objects {
+  /** Takes a stream in; rejects with the stream's own error, or AppError `disk_full`, `objects_unavailable`. */
+  stage(stream: AsyncIterable<Buffer>): Promise<StagedObject>
+  /** Stores a stream; rejects with the stream's own error. */
+  write(stream: AsyncIterable<Buffer>): Promise<StoredObject>
+  fetch(key: string, signal: AbortSignal): Promise<ObjectFile>
+  remove(key: string): Promise<void>
+  /** All that is kept, in no order. */
+  list(): AsyncGenerator<{ key: string; bytes: number }>
+  /** Ends what a dead server left half written. */
+  sweep(): Promise<number>
+}
 
 const KEY = /^sources\/[0-9a-f]{64}$/
+
+export const isKey = (key: string) => KEY.test(key)
+
+export function requireKey(key: string): string {
+  if (!isKey(key)) throw new TypeError(`not an object key: ${JSON.stringify(key)}`)
+  return key
+}
+
+/** SHA-256 of the bytes. */
+export const hexOf = (key: string) => requireKey(key).slice('sources/'.length)
+
+export type LocalObjects = ReturnType<typeof createLocalObjects>
 
 export interface LocalObjectsOptions {
   root: string
@@ -37,11 +67,9 @@ export function createLocalObjects(options: LocalObjectsOptions) {
   const temporary = join(root, 'incoming')
 
   function path(key: string): string {
-    if (!KEY.test(key)) throw new TypeError(`not an object key: ${JSON.stringify(key)}`)
-    return join(root, `${key}.tar`)
+    return join(root, `${requireKey(key)}.tar`)
   }
 
-  /** Takes a stream in; rejects with the stream's own error, or AppError `disk_full`. */
   async function stage(stream: AsyncIterable<Buffer>): Promise<StagedObject> {
     await mkdir(temporary, { recursive: true, mode: 0o700 })
     const name = join(temporary, randomUUID())
@@ -78,7 +106,13 @@ export function createLocalObjects(options: LocalObjectsOptions) {
 
     stage,
 
-    /** Stores a stream; rejects with the stream's own error. */
+    /** In place: nobody changes an object. */
+    async fetch(key: string, _signal: AbortSignal): Promise<ObjectFile> {
+      const file = path(key)
+      await stat(file)
+      return { path: file, release: async () => {} }
+    },
+
     async write(stream: AsyncIterable<Buffer>): Promise<StoredObject> {
       const { key, sha256, bytes, keep, discard } = await stage(stream)
       try {
@@ -93,7 +127,6 @@ export function createLocalObjects(options: LocalObjectsOptions) {
       await rm(path(key), { force: true })
     },
 
-    /** All that is kept, in no order. */
     async *list(): AsyncGenerator<{ key: string; bytes: number }> {
       const folder = await opendir(join(root, 'sources')).catch(() => undefined)
       for await (const { name } of folder ?? []) {
@@ -104,11 +137,10 @@ export function createLocalObjects(options: LocalObjectsOptions) {
       }
     },
 
-    /** Ends what a dead server left half written. */
     async sweep(): Promise<number> {
       const left = await readdir(temporary).catch(() => [])
       for (const name of left) await rm(join(temporary, name), { force: true })
       return left.length
     },
-  }
+  } satisfies Objects & { path(key: string): string }
 }

@@ -19,7 +19,7 @@ import { createHealth } from '../../server/health/health.ts'
 import type { FormLimits } from '../../server/http/multipart.ts'
 import { createRoutes } from '../../server/http/routes.ts'
 import type { SseOptions } from '../../server/http/sse.ts'
-import { createLocalObjects, type Objects } from '../../server/objects/objects.ts'
+import { createLocalObjects, type LocalObjects } from '../../server/objects/objects.ts'
 import { createQueue, type Queue } from '../../server/queue/queue.ts'
 import { createReports } from '../../server/reports/service.ts'
 import { createRetention, type RetentionOptions } from '../../server/retention/retention.ts'
@@ -55,7 +55,7 @@ export interface TestApi extends TestHttp, TestDatabase {
   queue: Queue
   builders: Builders
   repositories: FolderRepositories
-  objects: Objects
+  objects: LocalObjects
   /** Everything below the object store's folder, half-written files included. */
   objectFiles(): Promise<string[]>
   cipher: SecretCipher
