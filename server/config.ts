@@ -15,6 +15,13 @@ import {
   QUEUE_TTL_HOURS_MAX,
 } from './limits.ts'
 import { type MirrorName, parseMirrors, parsePatterns } from './mirror/sources.ts'
+import type { ObjectsLocation } from './objects/location.ts'
+import {
+  checkObjects,
+  OBJECTS_SECRET_NAMES,
+  objectsSettings,
+  objectsVariables,
+} from './objects/settings.ts'
 import {
   type RetentionSettings,
   retentionSettings,
@@ -61,7 +68,7 @@ function listOf<T>(parse: (text: string) => T[]) {
 
 const RUNNERS = ['auto', 'qemu', 'bubblewrap'] as const
 
-const Environment = z.object({
+const Variables = z.object({
   HOST: z.string().min(1).default('127.0.0.1'),
   PORT: wholeNumber(0, 65_535).default(8083),
   PUBLIC_URL: httpUrl.optional(),
@@ -74,7 +81,7 @@ const Environment = z.object({
   WORKER_TOKEN: z.string().min(1).optional(),
   WORKER_SLOTS: wholeNumber(1, 1000).optional(),
   DRAIN_TIMEOUT: wholeNumber(0, BUILD_TIMEOUT_SECONDS_MAX).default(DRAIN_SECONDS_DEFAULT),
-  OBJECTS: z.string().min(1).optional(),
+  ...objectsVariables,
   DATABASE_URL: z
     .url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' })
     .optional(),
@@ -119,6 +126,8 @@ const Environment = z.object({
 
 export type Role = 'all' | 'server' | 'worker'
 
+const Environment = Variables.superRefine(checkObjects)
+
 const SECRET_NAMES = [
   'JWT_SECRET',
   'SECRETS_KEY',
@@ -127,6 +136,7 @@ const SECRET_NAMES = [
   'REGISTRY_PASSWORD',
   'EGRESS_PROXY_URL',
   'REGISTRY_USERNAME',
+  ...OBJECTS_SECRET_NAMES,
   ...OTEL_SECRET_NAMES,
 ]
 
@@ -147,8 +157,8 @@ export interface Config {
   workerSlots: number
   /** How long builds may go on after SIGTERM. */
   drainSeconds: number
-  /** Folder of the objects, which all processes share. */
-  objects: string | undefined
+  /** Of the source archives, the same for all processes; undefined: a folder in the data folder. */
+  objects: ObjectsLocation | undefined
   jwtSecret: string | undefined
   secretsKey: Buffer | undefined
   /** Folder of secret files; undefined: none are kept there. */
@@ -207,7 +217,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     workerToken: e.WORKER_TOKEN,
     workerSlots: e.WORKER_SLOTS ?? e.MAX_CONCURRENT_SOURCE_BUILDS,
     drainSeconds: e.DRAIN_TIMEOUT,
-    objects: e.OBJECTS && resolve(e.OBJECTS),
+    objects: objectsSettings(e),
     jwtSecret: e.JWT_SECRET,
     secretsKey: e.SECRETS_KEY,
     buildSecretsDir: e.BUILD_SECRETS_DIR && resolve(e.BUILD_SECRETS_DIR),

@@ -15,6 +15,8 @@ export function pathsFor(dataDir: string) {
     database: join(dataDir, 'postgres'),
     repositories: join(dataDir, 'repositories'),
     objects: join(dataDir, 'objects'),
+    /** Of object storage: what is on its way to a pod. */
+    fetchedObjects: join(dataDir, 'fetched-objects'),
     registry: join(dataDir, 'registry'),
     /** What comes in from mirrored registries. */
     mirror: join(dataDir, 'mirror'),

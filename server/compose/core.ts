@@ -7,7 +7,8 @@ import { createListener, type Listener } from '../db/listen.ts'
 import { createDb, type Db } from '../db/pool.ts'
 import { HEARTBEAT_MS } from '../limits.ts'
 import { freeBytesMinOf, requireDiskRoom } from '../objects/disk-room.ts'
-import { createLocalObjects, type Objects } from '../objects/objects.ts'
+import { openObjects } from '../objects/location.ts'
+import type { Objects } from '../objects/objects.ts'
 import type { Paths } from '../paths.ts'
 import type { Releasers } from '../releasers.ts'
 import type { Parts } from '../setup/parts-types.ts'
@@ -52,6 +53,12 @@ export async function startCore(boot: Boot, options: CoreOptions): Promise<Core>
   const listener = createListener({ url, log: log.child({ mod: 'listen' }) })
   await listener.start()
   releasers.add('listener', () => listener.stop())
+  const opened = await openObjects(config.objects ?? { kind: 'folder', path: paths.objects }, {
+    temporary: paths.fetchedObjects,
+    log: log.child({ mod: 'objects' }),
+    requireRoom: () => requireDiskRoom(paths.dataDir, freeBytesMinOf(config.diskFloorBytes)),
+  })
+  releasers.add('object storage', opened.close)
   return {
     ...boot,
     databaseUrl: url,
@@ -59,10 +66,7 @@ export async function startCore(boot: Boot, options: CoreOptions): Promise<Core>
     listener,
     store: createBuildStore({ db }),
     buildLog: createBuildLog({ db, listener, watch: metrics.build.follow }),
-    objects: createLocalObjects({
-      root: config.objects ?? paths.objects,
-      requireRoom: () => requireDiskRoom(paths.dataDir, freeBytesMinOf(config.diskFloorBytes)),
-    }),
+    objects: opened.objects,
     metrics,
   }
 }

@@ -47,7 +47,7 @@ export async function startWorkerRole(core: Core, options: WorkerRoleOptions): P
     runner,
     grant: link.grant,
     builderDisks,
-    sourceFile: core.objects.path,
+    fetchSource: core.objects.fetch,
     findImage: link.findImage,
     registryService: link.registryService,
     openEgress: openEgressOf(core),

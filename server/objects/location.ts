@@ -1,7 +1,8 @@
 // Where OBJECTS says that source archives are kept: a folder, or a bucket of S3-compatible storage.
+import { rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Log } from '../telemetry/log.ts'
-import { createLocalObjects, type Objects } from './objects.ts'
+import { createLocalObjects, type LocalObjectsOptions, type Objects } from './objects.ts'
 import type { S3Settings } from './s3.ts'
 
 export type ObjectsLocation = { kind: 'folder'; path: string } | ({ kind: 's3' } & S3Settings)
@@ -46,14 +47,22 @@ export interface OpenedObjects {
   close(): void
 }
 
-/** `temporary`: a folder of this server alone. Throws AppError `objects_unavailable`. */
+export interface OpenObjectsOptions extends Pick<LocalObjectsOptions, 'requireRoom'> {
+  /** A folder of this process alone; what is in it is removed. */
+  temporary: string
+  log: Log
+}
+
+/** Throws AppError `objects_unavailable`. */
 export async function openObjects(
   location: ObjectsLocation,
-  { temporary, log }: { temporary: string; log: Log },
+  { temporary, log, requireRoom }: OpenObjectsOptions,
 ): Promise<OpenedObjects> {
   if (location.kind === 'folder') {
-    return { objects: createLocalObjects({ root: location.path }), close: () => {} }
+    const objects = createLocalObjects({ root: location.path, requireRoom })
+    return { objects, close: () => {} }
   }
+  await rm(temporary, { recursive: true, force: true })
   // Its SDK is large: whoever has a folder does not wait for it.
   const { createS3Objects } = await import('./s3.ts')
   const objects = createS3Objects({ ...location, temporary, log })

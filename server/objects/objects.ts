@@ -59,7 +59,7 @@ export type LocalObjects = ReturnType<typeof createLocalObjects>
 export interface LocalObjectsOptions {
   root: string
   /** Throws AppError `disk_full`; asked again and again while an object arrives. */
-  requireRoom?: () => Promise<void>
+  requireRoom?: (() => Promise<void>) | undefined
 }
 
 export function createLocalObjects(options: LocalObjectsOptions) {

@@ -2,7 +2,7 @@
 // keeping it is a copy within the bucket to the name that is its hash, so no transaction waits for the upload.
 import { createHash, randomUUID } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
-import { mkdir, readdir, rm } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -104,7 +104,7 @@ export function createS3Objects(options: S3ObjectsOptions): S3Objects {
   async function sweep(): Promise<number> {
     const Prefix = `${prefix}incoming/`
     const isOld = (time?: Date) => time && Date.now() - time.getTime() > S3_INCOMING_AGE_MS
-    let count = await sweepTemporary(temporary)
+    let count = 0
     for await (const page of paginateListObjectsV2({ client }, { Bucket, Prefix })) {
       for (const { Key, LastModified } of page.Contents ?? []) {
         if (!Key || !isOld(LastModified)) continue
@@ -246,10 +246,4 @@ function createMeter(source: AsyncIterable<Uint8Array>) {
     /** What the source itself failed with. */
     failure: () => failure,
   }
-}
-
-async function sweepTemporary(folder: string): Promise<number> {
-  const left = await readdir(folder).catch(() => [])
-  for (const name of left) await rm(join(folder, name), { force: true })
-  return left.length
 }

@@ -4,54 +4,42 @@
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { z } from 'zod'
-import { type BuildResult, EGRESS_PORT, REGISTRY_PORT, SECRETS_PORT } from '../../agent/protocol.ts'
-import type { BuilderDisk, BuilderDisks } from '../builders/disks.ts'
+import { EGRESS_PORT, REGISTRY_PORT, SECRETS_PORT } from '../../agent/protocol.ts'
+import type { BuilderDisks } from '../builders/disks.ts'
 import { BuildRequest } from '../builds/schema.ts'
 import { shownConfig } from '../builds/shown-config.ts'
-import { type CachePlan, cachePlan } from '../cache/plan.ts'
+import { cachePlan } from '../cache/plan.ts'
 import { untilDatabase } from '../db/gone.ts'
 import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
 import type { OpenEgress } from '../egress/builds.ts'
 import { asError } from '../errors.ts'
-import {
-  BUILD_ATTEMPTS_MAX,
-  BUILD_DISK_BYTES,
-  CACHE_EXPORT_DEADLINE_MS,
-  CACHE_EXPORT_GRACE_MS,
-} from '../limits.ts'
+import { BUILD_DISK_BYTES } from '../limits.ts'
 import type { MirrorNotes } from '../mirror/notes.ts'
+import type { ObjectFile, Objects } from '../objects/objects.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'
-import { createLease, type Lease } from '../queue/lease.ts'
+import { createLease } from '../queue/lease.ts'
 import type { FoundImage } from '../registry/find-image.ts'
 import { type Pod, podNoun, type Runner } from '../runners/runner.ts'
-import { createRedactor, type Redactor } from '../secrets/redact.ts'
+import { createRedactor } from '../secrets/redact.ts'
 import type { Log } from '../telemetry/log.ts'
 import { type GiveGrant, NotGranted } from '../workers/link.ts'
 import { type BuildSecrets, buildSecrets, secretsService } from './build-secrets.ts'
-import {
-  beginSaving,
-  cacheDiskOf,
-  mayBlameDisk,
-  type Saving,
-  saveBuilder,
-  takeDisk,
-} from './builder-disk.ts'
-import { type CacheReport, cacheLine, createCacheReport } from './cache-report.ts'
-import { converse } from './conversation.ts'
+import { beginSaving, cacheDiskOf, saveBuilder, takeDisk } from './builder-disk.ts'
+import { cacheLine, createCacheReport } from './cache-report.ts'
+import { conclude } from './conclude.ts'
 import { BuildFailure } from './failure.ts'
-import { createFetched, type Fetched } from './fetched.ts'
-import { createLogWriter, type LogWriter } from './log-writer.ts'
-import { type Network, openNetwork } from './network.ts'
-import { concludeStopped, type Outcome, redactOutcome, toFailure } from './outcome.ts'
+import { createFetched } from './fetched.ts'
+import { createLogWriter } from './log-writer.ts'
+import { openNetwork } from './network.ts'
+import { type Outcome, redactOutcome, toFailure } from './outcome.ts'
 import { persist as persistWrite } from './persist.ts'
-import { podConfig, type Resources, resourcesOf } from './pod-config.ts'
-import { podEnd } from './pod-end.ts'
+import { podConfig, resourcesOf } from './pod-config.ts'
 import { redactedWriter } from './redacted.ts'
+import { cacheOf, type Run, type RunsOn } from './run.ts'
+import { talk } from './talk.ts'
 import { verifyImage } from './verify-image.ts'
-import { startWatchdog, type Watchdog } from './watchdog.ts'
-
-const CACHE_WAIT_MS = CACHE_EXPORT_DEADLINE_MS + CACHE_EXPORT_GRACE_MS
+import { startWatchdog } from './watchdog.ts'
 
 export interface PipelineOptions {
   db: Db
@@ -61,8 +49,7 @@ export interface PipelineOptions {
   /** Token and secrets of an attempt; only the server role can make them. */
   grant: GiveGrant
   builderDisks: Pick<BuilderDisks, 'take'>
-  /** Where a source archive lies on this host. */
-  sourceFile(key: string): string
+  fetchSource: Objects['fetch']
   /** What a digest that was pushed stands for. */
   findImage(
     repository: string,
@@ -85,29 +72,6 @@ export interface PipelineOptions {
   onBoot?: (runner: string, ms: number) => void
 }
 
-interface Run {
-  build: ClaimedBuild
-  lease: Lease
-  resources: Resources
-  /** What makes this worker the host of the attempt's agent. */
-  channelKey: string
-  writer: LogWriter
-  redactor: Redactor
-  watchdog: Watchdog
-  network: Network
-  /** Of the builder it uses. */
-  disk?: BuilderDisk | undefined
-  saving?: Saving | undefined
-  isRecorded?: boolean
-  cache: CachePlan
-  fetched: Fetched
-  cacheReport: CacheReport
-}
-
-function cacheOf({ cacheReport, disk }: Run, { cache: use, cache_trouble }: BuildResult) {
-  return cacheReport.facts({ use, disk: cache_trouble === undefined ? disk : undefined })
-}
-
 /** What an attempt was granted. */
 interface Given {
   registryToken: string
@@ -115,8 +79,8 @@ interface Given {
 }
 
 export function createPipeline(options: PipelineOptions) {
-  const { db, listener, log, openEgress } = options
-  const noun = podNoun(options.runner.boundary)
+  const { db, listener, log, openEgress, onBoot } = options
+  const on: RunsOn = { runner: options.runner, noun: podNoun(options.runner.boundary), log }
 
   /** Runs one build to its end; the signal means: stop and hand it back. `freed`: what is left is no build any more. */
   async function run(
@@ -154,7 +118,7 @@ export function createPipeline(options: PipelineOptions) {
       unfollow?.()
       const outcome = redactOutcome(await recordNetwork(current, ended), redactor)
       await persist(current, () => writer.close())
-      await persist(current, () => conclude(current, outcome))
+      await persist(current, () => conclude(current, outcome, on))
       freed()
       if (current.isRecorded) await saveBuilder(current.saving, { log, signal: drain })
     } finally {
@@ -169,12 +133,14 @@ export function createPipeline(options: PipelineOptions) {
     const { build, writer, fetched } = current
     const say = (line: string) => writer.write({ type: 'log', line })
     let pod: Pod | undefined
+    let source: ObjectFile | undefined
     try {
       const signal = current.watchdog.signal
       current.disk = await untilDatabase(() => takeDisk(build, { ...options, say }), signal)
       const given = await takeGrant(current, signal)
-      pod = await startPod(current, given, signal)
-      const result = await talk(current, pod, signal)
+      source = await options.fetchSource(build.sourceKey, signal)
+      pod = await startPod(current, { ...given, sourceFile: source.path }, signal)
+      const result = await talk(current, pod, { ...on, onBoot, signal })
       if (!result.success) {
         const trouble = fetched.onSource && current.network.trouble()
         return { kind: 'failure', failure: toFailure(result, trouble) }
@@ -200,6 +166,7 @@ export function createPipeline(options: PipelineOptions) {
       return { kind: 'failure', failure: Object.assign(failure, { mayRetry: true }) }
     } finally {
       if (!current.saving) await pod?.stop()
+      await source?.release()
       current.network.close()
     }
   }
@@ -227,7 +194,7 @@ export function createPipeline(options: PipelineOptions) {
 
   async function startPod(
     current: Run,
-    { registryToken: token, secrets }: Given,
+    { registryToken: token, secrets, sourceFile }: Given & { sourceFile: string },
     signal: AbortSignal,
   ): Promise<Pod> {
     const { build, resources, channelKey, network, cache } = current
@@ -250,95 +217,13 @@ export function createPipeline(options: PipelineOptions) {
         cpus: resources.cpus,
         diskBytes: BUILD_DISK_BYTES,
         networkMode: resources.networkMode,
-        sourceFile: options.sourceFile(build.sourceKey),
+        sourceFile,
         cacheFile: disk?.file,
         config,
         services,
       },
       signal,
     )
-  }
-
-  async function talk(current: Run, pod: Pod, signal: AbortSignal): Promise<BuildResult> {
-    const { build, lease, writer, channelKey, cache, fetched } = current
-    const started = Date.now()
-    let saidHello = false
-    try {
-      return await converse({
-        buildId: build.id,
-        key: channelKey,
-        dial: (wait) => pod.connect(wait),
-        signal,
-        cacheExportMs: cache.export === undefined ? undefined : CACHE_WAIT_MS,
-        handlers: {
-          onHello: async () => {
-            saidHello = true
-            await untilDatabase(() => lease.markHello(), signal)
-            const ms = Date.now() - started
-            options.onBoot?.(options.runner.name, ms)
-            const seconds = (ms / 1000).toFixed(1)
-            const line = `Builder ${noun} ready in ${seconds} s (${options.runner.name}, ${pod.detail})`
-            await writer.write({ type: 'log', line })
-          },
-          onPushing: async () => {
-            await untilDatabase(() => lease.markPushing(), signal)
-          },
-          onEvent: (event) => {
-            current.cacheReport.saw(event)
-            return writer.write(event)
-          },
-          onSource: fetched.onSource,
-          onReconnect: () => log.warn({ buildId: build.id }, 'channel to the agent was broken'),
-        },
-      })
-    } catch (error) {
-      if (signal.aborted) throw error
-      const end = await podEnd(pod, asError(error), { noun, started, writer })
-      // An agent that lied is not a machine that broke.
-      const isBroken = end !== error && end.failureClass === 'infra'
-      if (!saidHello || isBroken) end.mayRetry = true
-      throw end
-    }
-  }
-
-  /** Writes the end of the attempt. Every write is fenced: without the lease none of them does anything. */
-  async function conclude(current: Run, outcome: Outcome): Promise<void> {
-    const { build, lease, resources } = current
-    if (outcome.kind === 'result') {
-      await lease.markPushing()
-      const { image, result } = outcome
-      const { attestationsDigest: attestations } = image
-      const recorded = await lease.recordResult(image.digest, {
-        ...result.provenance,
-        ...current.fetched.provenance(),
-        runner: options.runner.name,
-        boundary: options.runner.boundary,
-        network: current.network.summary(),
-        ...(attestations === undefined ? {} : { attestations_digest: attestations }),
-        cache: cacheOf(current, result),
-      })
-      current.isRecorded = recorded
-      if (recorded) return
-      await current.saving?.pod.stop()
-      await lease.cancelled()
-      return
-    }
-    if (outcome.kind === 'failure') {
-      const { failureClass, message, mayRetry } = outcome.failure
-      if (await mayBlameDisk(current.disk, build, outcome.failure)) {
-        await lease.requeue(`${message}; once more without the builder`)
-        return
-      }
-      if (mayRetry && build.attempt < BUILD_ATTEMPTS_MAX) {
-        log.warn({ buildId: build.id, message }, 'an attempt broke; once more')
-        await lease.requeue(`${message}; once more in a new ${noun}`)
-        return
-      }
-      const failed = await lease.fail({ failureClass, error: message })
-      log.info({ buildId: build.id, failureClass, failed }, 'build failed')
-      return
-    }
-    await concludeStopped(lease, outcome.reason, { resources, log })
   }
 
   const persist = ({ build, watchdog }: Run, write: () => Promise<void>) =>

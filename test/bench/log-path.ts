@@ -1,5 +1,6 @@
 // Log lines per second through the whole path: agent's message → pipeline → log writer → PostgreSQL → SSE,
 // with and without a reader, beside the same rows put into the same table and nothing else.
+
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
@@ -11,6 +12,7 @@ import { LOG_BATCH_LINES_MAX } from '../../server/limits.ts'
 import { createPipeline } from '../../server/pipeline/pipeline.ts'
 import type { Runner } from '../../server/runners/runner.ts'
 import { grantsOf } from '../helpers/grants.ts'
+import { noSource } from '../helpers/sources.ts'
 import { type BusyServer, silent, startBusyServer } from './busy-server.ts'
 import { perSecond, table, times } from './figures.ts'
 import { openSse, type SseClient } from './sse-client.ts'
@@ -62,7 +64,7 @@ async function wholePath(server: BusyServer, readers: number): Promise<number> {
     runner: runnerOf(agent.dial),
     grant: grantsOf(server.db),
     builderDisks: { take: async () => undefined },
-    sourceFile: () => '/dev/null',
+    fetchSource: noSource,
     findImage: async () => undefined,
     registryService: () => {},
     openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),

@@ -1,5 +1,6 @@
 // Secrets on their way from the provider to a guest, through the pipeline: the real service socket, real rows,
 // and a guest played by the test.
+
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { SECRETS_PORT } from '../../agent/protocol.ts'
@@ -13,6 +14,7 @@ import { givenBuild } from '../helpers/builds.ts'
 import { givenDatabase, silent } from '../helpers/database.ts'
 import { grantsOf } from '../helpers/grants.ts'
 import { type Guest, playedRunner } from '../helpers/played-guest.ts'
+import { noSource } from '../helpers/sources.ts'
 
 const TOKEN = 'npm_hunter2/é+secret'
 const PIN = '123'
@@ -51,7 +53,7 @@ async function runBuild(t: TestContext, setting: Setting) {
     runner,
     grant: grantsOf(db, setting.secrets ?? providerOf({ npm_token: TOKEN })),
     builderDisks: { take: async () => undefined },
-    sourceFile: () => '/dev/null',
+    fetchSource: noSource,
     findImage: async (_, digest) => ({ digest }),
     registryService: () => {},
     openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),

@@ -1,5 +1,6 @@
 // A build whose source the agent fetches, seen from the host: what the agent is given, what it tells, what is
 // kept of that. The guest is played; rows, sockets and the pipeline are real.
+
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { type BuildResult, type FetchedSource, SECRETS_PORT } from '../../agent/protocol.ts'
@@ -13,6 +14,7 @@ import { givenBuild } from '../helpers/builds.ts'
 import { givenDatabase, silent } from '../helpers/database.ts'
 import { grantsOf } from '../helpers/grants.ts'
 import { type Guest, playedRunner } from '../helpers/played-guest.ts'
+import { noSource } from '../helpers/sources.ts'
 
 const REPO = 'https://git.example.org/app.git'
 const SOURCE: FetchedSource = {
@@ -59,7 +61,7 @@ async function givenFetching(t: TestContext, request: BuildRequest, openEgress =
           resolve: async (ids) => new Map(ids.map((id) => [id, Buffer.from(`of-${id}`)])),
         }),
         builderDisks: { take: async () => undefined },
-        sourceFile: () => '/dev/null',
+        fetchSource: noSource,
         findImage: async (_, digest) => ({ digest }),
         registryService: () => {},
         openEgress,

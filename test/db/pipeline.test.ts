@@ -1,4 +1,5 @@
 // What the pipeline makes of trouble before a guest answers: a fake of the runner, real rows around it.
+
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -10,6 +11,7 @@ import type { Runner } from '../../server/runners/runner.ts'
 import { givenBuild } from '../helpers/builds.ts'
 import { givenDatabase, silent } from '../helpers/database.ts'
 import { grantsOf } from '../helpers/grants.ts'
+import { noSource } from '../helpers/sources.ts'
 
 const deadGuests: Runner = {
   name: 'fake',
@@ -40,7 +42,7 @@ async function givenPipeline(t: TestContext) {
     runner: deadGuests,
     grant: grantsOf(db),
     builderDisks: { take: async () => undefined },
-    sourceFile: () => '/dev/null',
+    fetchSource: noSource,
     findImage: async () => undefined,
     registryService: () => {},
     openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),

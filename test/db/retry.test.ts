@@ -1,4 +1,5 @@
 // Which ends of an attempt deserve another one: what the machine broke, never what the user gave.
+
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { FailureClass } from '../../server/builds/schema.ts'
@@ -12,6 +13,7 @@ import { givenDatabase, silent } from '../helpers/database.ts'
 import { DIGEST } from '../helpers/fake-worker.ts'
 import { grantsOf } from '../helpers/grants.ts'
 import { type Guest, playedRunner } from '../helpers/played-guest.ts'
+import { noSource } from '../helpers/sources.ts'
 
 const provenance = {
   source_hash: DIGEST,
@@ -32,7 +34,7 @@ async function given(t: TestContext) {
       runner: playedRunner(play),
       grant: grantsOf(db),
       builderDisks: { take: async () => undefined },
-      sourceFile: () => '/dev/null',
+      fetchSource: noSource,
       findImage: async (_, digest) => ({ digest }),
       registryService: () => {},
       openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),

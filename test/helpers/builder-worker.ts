@@ -1,4 +1,5 @@
 // The pipeline with real rows and the real disks of builders, without machines: its guests are played.
+
 import { createBuilderDisks } from '../../server/builders/disks.ts'
 import type { Listener } from '../../server/db/listen.ts'
 import type { Db } from '../../server/db/pool.ts'
@@ -8,6 +9,7 @@ import type { Runner } from '../../server/runners/runner.ts'
 import { silent } from './database.ts'
 import { grantsOf } from './grants.ts'
 import { testParts } from './parts.ts'
+import { noSource } from './sources.ts'
 
 export interface BuilderWorkerOptions {
   db: Db
@@ -31,7 +33,7 @@ export async function makeBuilderWorker({ db, listener, root }: BuilderWorkerOpt
       runner,
       grant: grantsOf(db),
       builderDisks: disks,
-      sourceFile: () => '/dev/null',
+      fetchSource: noSource,
       findImage: async (_, digest) => ({ digest }),
       registryService: () => {},
       openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),

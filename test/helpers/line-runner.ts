@@ -1,5 +1,6 @@
 // A runner whose pods are an agent's real channel over a line that can be cut, played by the test: the
 // pipeline and its rows without a guest.
+
 import type { TestContext } from 'node:test'
 import type { Listener } from '../../server/db/listen.ts'
 import type { Db } from '../../server/db/pool.ts'
@@ -8,6 +9,7 @@ import type { PodExit, PodSpec, Runner } from '../../server/runners/runner.ts'
 import { type AgentLine, agentLine } from './agent-channel.ts'
 import { silent } from './database.ts'
 import { grantsOf } from './grants.ts'
+import { noSource } from './sources.ts'
 
 export type PlayAgent = (line: AgentLine, spec: PodSpec) => Promise<void>
 
@@ -24,7 +26,7 @@ export function givenPipeline(
     runner: lineRunner(t, play, more.cuts ?? []),
     grant: grantsOf(db),
     builderDisks: { take: async () => undefined },
-    sourceFile: () => '/dev/null',
+    fetchSource: noSource,
     findImage: async (_, digest) => ({ digest }),
     registryService: () => {},
     openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),

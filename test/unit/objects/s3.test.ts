@@ -5,6 +5,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { openObjects } from '../../../server/objects/location.ts'
 import { createS3Objects } from '../../../server/objects/s3.ts'
 import { silent } from '../../helpers/database.ts'
 import { givenObjectStorage } from '../../helpers/object-storage.ts'
@@ -141,12 +142,23 @@ test('a bucket that is not there, and a wrong key, are found at the start', asyn
   }
 })
 
-test('what a dead server left in its folder is swept away; objects and fresh uploads stay', async (t) => {
-  const { objects, temporary, stored } = await givenObjects(t)
+test('what a dead process was fetching is gone when the store is opened again', async (t) => {
+  const { storage, temporary, objects } = await givenObjects(t)
+  await writeFile(join(temporary, 'half'), 'half')
+  const location = { kind: 's3' as const, ...storage.settings }
+  const opened = await openObjects(location, { temporary, log: silent })
+  t.after(opened.close)
+  const { key } = await objects.write(of('kept'))
+  const file = await opened.objects.fetch(key, patiently())
+  assert.equal((await readdir(temporary)).length, 1)
+  await file.release()
+})
+
+test('a sweep leaves objects and fresh uploads alone', async (t) => {
+  const { objects, stored } = await givenObjects(t)
   await objects.write(of('kept'))
   const staged = await objects.stage(of('on its way'))
-  await writeFile(join(temporary, 'half'), 'half')
-  assert.equal(await objects.sweep(), 1)
+  assert.equal(await objects.sweep(), 0)
   assert.equal((await stored()).length, 2)
   await staged.keep()
   await staged.discard()
