@@ -51,7 +51,9 @@ function sourceOf(isWarm: boolean, isFound: boolean): CacheFacts['source'] {
   return isFound ? 'registry' : 'none'
 }
 
+/** Nothing is said of a build without steps. */
 export function cacheLine({ source, steps_total: total, steps_cached: cached }: CacheFacts) {
+  if (total === 0) return undefined
   const from = source === 'none' ? '' : `, from ${FROM[source]}`
   return `Cache: ${cached} of ${total} steps${from}`
 }

@@ -149,7 +149,8 @@ export function createPipeline(options: PipelineOptions) {
       const image = await verifyImage(build, result, (repository, digest) =>
         options.findImage(repository, digest, given.registryToken),
       )
-      await say(cacheLine(cacheOf(current, result)))
+      const cached = cacheLine(cacheOf(current, result))
+      if (cached !== undefined) await say(cached)
       current.saving = await beginSaving(current.disk, pod, { result, say })
       return { kind: 'result', result, image }
     } catch (error) {
