@@ -165,6 +165,15 @@ export const HOOK_MESSAGE_DEADLINE_MS = 10_000
 /** How long hooks may take to say goodbye when the server stops. */
 export const HOOK_STOP_GRACE_MS = 1_000
 
+// Git LFS
+/** A larger one could not be built: the limit of a source holds with its objects in it. */
+export const LFS_OBJECT_BYTES_MAX = SOURCE_BYTES_MAX
+/** Named in one request; git-lfs asks for 100 at a time. */
+export const LFS_BATCH_OBJECTS_MAX = 1_000
+/** Of one request, that are not here yet. */
+export const LFS_BATCH_BYTES_MAX = 4 * GiB
+export const LFS_APP_BYTES_MAX = 20 * GiB
+
 // Log of a build: head and tail are kept, the cut between them is named.
 export const LOG_HEAD_BYTES_MAX = 16 * MiB
 export const LOG_TAIL_BYTES_MAX = 1 * MiB

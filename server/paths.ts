@@ -17,6 +17,7 @@ export function pathsFor(dataDir: string) {
     objects: join(dataDir, 'objects'),
     /** Of object storage: what is on its way to a pod. */
     fetchedObjects: join(dataDir, 'fetched-objects'),
+    fetchedLfsObjects: join(dataDir, 'fetched-lfs-objects'),
     registry: join(dataDir, 'registry'),
     /** What comes in from mirrored registries. */
     mirror: join(dataDir, 'mirror'),

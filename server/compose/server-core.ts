@@ -5,6 +5,7 @@ import { readSecret } from '../auth/secret.ts'
 import { createTokens, type Tokens } from '../auth/tokens.ts'
 import { startEmbedded } from '../db/embedded.ts'
 import { migrate } from '../db/migrate.ts'
+import type { LfsStore } from '../lfs/store.ts'
 import { createQueue, type Queue } from '../queue/queue.ts'
 import { setQueueLimits, setSlots } from '../queue/slots.ts'
 import { startRegistry } from '../registry/child.ts'
@@ -19,10 +20,12 @@ import { firstOf, noSecrets } from '../secrets/provider.ts'
 import { createSecretStore } from '../secrets/store.ts'
 import { createDesk, type Desk } from '../workers/desk.ts'
 import { type Boot, type Core, startCore } from './core.ts'
+import { openLfs } from './lfs.ts'
 import { type StartedMirror, startMirror } from './mirror.ts'
 
 export interface ServerCore extends Core, StartedMirror {
   queue: Queue
+  lfs: LfsStore
   tokens: Tokens
   secretCipher: SecretCipher
   upstream: RegistryUpstream
@@ -70,6 +73,7 @@ export async function startServerCore(boot: Boot): Promise<ServerCore> {
   return {
     ...core,
     queue: createQueue({ db, store, buildLog }),
+    lfs: await openLfs(core),
     tokens,
     secretCipher,
     upstream,

@@ -23,10 +23,12 @@ import { createLivePushes } from '../git/live.ts'
 import { createFindCommit } from '../git/rebuild.ts'
 import { createReconciler } from '../git/reconcile.ts'
 import { createRepositories } from '../git/repositories.ts'
+import { createResolveApp } from '../git/resolve-app.ts'
 import { tagCommit } from '../git/tags.ts'
 import { createHealth } from '../health/health.ts'
 import { createHttp } from '../http/app.ts'
 import { createRoutes } from '../http/routes.ts'
+import { createLfsHttp } from '../lfs/http.ts'
 import { freeBytesMinOf } from '../objects/disk-room.ts'
 import { createGrants } from '../registry/grants.ts'
 import { createRegistryProxy } from '../registry/proxy.ts'
@@ -41,8 +43,11 @@ import { createWorkers } from '../workers/service.ts'
 import type { ServerCore } from './server-core.ts'
 
 export async function startServerRole(core: ServerCore): Promise<{ url: string }> {
-  const { config, db, listener, log, paths, parts, users, store, queue, buildLog, objects } = core
+  const { config, db, listener, log, paths, parts, users, store, queue, buildLog, objects, lfs } =
+    core
   await objects.sweep()
+  await lfs.sweepStaged()
+  await lfs.sweepOrphans()
   const git = await createGitUser({
     setpriv: parts.setpriv,
     user: users.git,
@@ -61,7 +66,7 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
     forApps: config.runner !== 'bubblewrap',
     disksMaxGb: config.builderDisksMaxGb,
   })
-  const intake = createIntake({ db, store, queue, objects, builders, repositories, git })
+  const intake = createIntake({ db, store, queue, objects, lfs, builders, repositories, git })
   const gates = createGates({ db, store, queue, repositories, log: log.child({ mod: 'gates' }) })
   const live = createLivePushes()
 
@@ -139,6 +144,15 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
       live,
       log: log.child({ mod: 'git' }),
     }),
+    lfs: createLfsHttp({
+      store: lfs,
+      resolveApp: createResolveApp({ apps, repositories }),
+      authenticate,
+      publicUrl: core.publicUrl,
+      diskPath: paths.dataDir,
+      freeBytesMin,
+      log: log.child({ mod: 'lfs' }),
+    }),
     registry: (req, res) => void registry(req, res),
     workers: createWorkerApi({
       tokens: core.tokens,
@@ -176,7 +190,7 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
         queue,
         objects,
         builders,
-        findCommit: createFindCommit({ apps, repositories, git, objects }),
+        findCommit: createFindCommit({ apps, repositories, git, objects, lfs }),
         publicUrl: core.publicUrl,
         diskPath: paths.dataDir,
         freeBytesMin,

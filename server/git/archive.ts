@@ -2,6 +2,9 @@
 // The host never extracts it. On any failure nothing is left.
 import { AppError, DOCKERFILE_REQUIRED } from '../errors.ts'
 import { joinSignals } from '../join-signals.ts'
+import { contentOf } from '../lfs/content.ts'
+import { createSmudge } from '../lfs/smudge.ts'
+import type { LfsStore } from '../lfs/store.ts'
 import { ARCHIVE_DEADLINE_MS } from '../limits.ts'
 import type { Objects, StagedObject } from '../objects/objects.ts'
 import { type ArchiveLimits, createArchiveCheck } from '../sources/archive-check.ts'
@@ -13,6 +16,9 @@ const ADVICE =
 export interface ArchiveOptions {
   git: GitUser
   objects: Objects
+  lfs: LfsStore
+  /** Whose commit it is. */
+  appId: string
   repoPath: string
   commit: string
   /** Must be in the archive, when given. */
@@ -28,16 +34,17 @@ export interface Archive {
 
 /** Throws AppError `source_too_large`, `invalid_source` or `dockerfile_required`. */
 export async function archiveCommit(options: ArchiveOptions): Promise<Archive> {
-  const { git, objects, repoPath, commit, dockerfile, limits } = options
+  const { git, objects, lfs, appId, repoPath, commit, dockerfile, limits } = options
   const abort = new AbortController()
   const ending = joinSignals([abort.signal], ARCHIVE_DEADLINE_MS)
-  const args = ['-C', repoPath, 'archive', '--format=tar', commit]
+  const smudge = createSmudge(contentOf(lfs, appId, ending.signal))
+  const args = ['-C', repoPath, ...smudge.gitArgs, 'archive', '--format=tar', commit]
   const { stdout, done } = git.stream(args, ending.signal)
   const check = createArchiveCheck({ limits, advice: ADVICE, maker: 'git' })
 
   // Whatever is wrong is thrown before the last byte is taken, so that the store keeps nothing.
   async function* complete(): AsyncGenerator<Buffer> {
-    yield* check.pass(stdout)
+    yield* check.pass(smudge.pass(stdout))
     const { exitCode, stderr } = await done
     if (exitCode !== 0) throw new Error(`git archive ended with ${exitCode}: ${stderr}`)
     if (dockerfile !== undefined && !check.facts().hasFile(dockerfile)) throw leftOut(dockerfile)

@@ -5,7 +5,7 @@ import { AppError, asError } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import { PktLineError } from './pkt-line.ts'
 
-const PASSWORD_HINT = 'the password is a token of this server; any user name will do'
+export const PASSWORD_HINT = 'the password is a token of this server; any user name will do'
 
 export function errorLines(error: AppError): string[] {
   const details = (error.details ?? []).map(({ message }) => `error: ${message}`)
@@ -32,7 +32,8 @@ export function deny(ctx: Context, error: unknown, log: Log): void {
   ctx.body = `${lines.join('\n')}\n`
 }
 
-function toKnown(error: unknown): AppError {
+/** As it may be shown; what is not known is a mistake of the server. */
+export function toKnown(error: unknown): AppError {
   if (error instanceof AppError) return error
   if (error instanceof PktLineError) return new AppError('invalid_request', error.message)
   return new AppError('internal_error', 'the server could not answer', {

@@ -4,7 +4,7 @@ import type { Context, Middleware } from 'koa'
 import { type App, effectiveSettings } from '../apps/schema.ts'
 import type { Apps } from '../apps/service.ts'
 import type { Authenticate } from '../auth/authenticate.ts'
-import { may, type Principal } from '../auth/principal.ts'
+import type { Principal } from '../auth/principal.ts'
 import { AppError } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import { type AcceptedPush, createGitAdapter, type GitService } from './adapter.ts'
@@ -15,16 +15,11 @@ import type { PushHead } from './pkt-line.ts'
 import { mergeBuildArgs, type PushOptions, parsePushOptions } from './push-options.ts'
 import { createPushPlaces, type PushLimits } from './push-places.ts'
 import type { Repositories } from './repositories.ts'
+import { APP_GIT, type AppTarget, createResolveApp } from './resolve-app.ts'
 import type { PushRefusal } from './sideband.ts'
 
-const NAME = '[A-Za-z0-9._-]+'
-/** Names are checked by the apps service; here only what is git's is told from what is not. */
-const ROUTE = new RegExp(
-  `^/(?:(${NAME})/)?(${NAME})\\.git/(info/refs|git-upload-pack|git-receive-pack)$`,
-)
+const ROUTE = new RegExp(`${APP_GIT.source}/(info/refs|git-upload-pack|git-receive-pack)$`)
 const SERVICES: readonly string[] = ['git-receive-pack', 'git-upload-pack']
-/** Either lets a token read a repository. */
-const READ_PERMISSIONS = ['app:read', 'build:read']
 
 const DETACHED_GATE: PushRefusal = {
   reasonFor: () => 'a gated push cannot be detached',
@@ -47,32 +42,17 @@ export interface GitHttpOptions {
   pushLimits?: PushLimits
 }
 
-interface Target {
-  tenant: string | undefined
-  name: string
+interface Target extends AppTarget {
   action: 'info/refs' | GitService
 }
 
 export function createGitHttp(options: GitHttpOptions): Middleware {
   const { apps, repositories, repositoriesRoot, authenticate, live, log } = options
   const { idleMaxMs, packBytesMax, stallMaxMs } = options
+  const resolveApp = createResolveApp({ apps, repositories })
   const bounds = { idleMaxMs, packBytesMax, stallMaxMs }
   const adapter = createGitAdapter({ root: repositoriesRoot, log, ...bounds })
   const places = createPushPlaces(options.pushLimits)
-
-  async function resolve(principal: Principal, target: Target, service: GitService): Promise<App> {
-    const { tenant, name, action } = target
-    const isPush = service === 'git-receive-pack'
-    const found = await apps.findForGit(principal, { tenant, name })
-    if (found) {
-      requirePermission(principal, isPush ? ['build:write'] : READ_PERMISSIONS)
-      if (isPush && !(await repositories.exists(found.id))) await repositories.create(found.id)
-      return found
-    }
-    // The first push makes the app, at its first request.
-    if (isPush && action === 'info/refs') return apps.createForPush(principal, { tenant, name })
-    throw new AppError('not_found', `there is no app ${tenant ? `${tenant}/` : ''}${name} here`)
-  }
 
   async function serve(ctx: Context, target: Target): Promise<void> {
     const { action } = target
@@ -80,8 +60,10 @@ export function createGitHttp(options: GitHttpOptions): Middleware {
     const principal = await authenticate(ctx.get('authorization') || undefined)
     ctx.state.principal = principal
     const service = action === 'info/refs' ? askedService(ctx) : action
-    const app = await resolve(principal, target, service)
-    if (service === 'git-receive-pack' && action === 'info/refs') places.requirePlace(principal)
+    // The first push makes the app, at its first request.
+    const mayCreate = service === 'git-receive-pack' && action === 'info/refs'
+    const app = await resolveApp(principal, target, { service, mayCreate })
+    if (mayCreate) places.requirePlace(principal)
     ctx.respond = false
     const request = { repository: `${app.id}.git`, service, req: ctx.req, res: ctx.res }
     if (action === 'info/refs') return adapter.advertise(request)
@@ -190,11 +172,6 @@ function orRefusal<T>(reason: string, work: () => T): T | PushRefusal {
 function requireMethod(ctx: Context, method: string): void {
   if (ctx.method === method) return
   throw new AppError('method_not_allowed', `${ctx.method} is not allowed here; git uses ${method}`)
-}
-
-function requirePermission(principal: Principal, anyOf: readonly string[]): void {
-  if (anyOf.some((permission) => may(principal, permission))) return
-  throw new AppError('forbidden', `missing required scope: ${anyOf.join(' or ')}`)
 }
 
 function askedService(ctx: Context): GitService {

@@ -10,6 +10,7 @@ import type { BuildRow, BuildStore, NewBuild } from '../builds/store.ts'
 import { appCacheScope } from '../cache/keys.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError, DOCKERFILE_REQUIRED } from '../errors.ts'
+import type { LfsStore } from '../lfs/store.ts'
 import type { Objects } from '../objects/objects.ts'
 import type { Queue } from '../queue/queue.ts'
 import { supersede } from '../queue/supersede.ts'
@@ -30,6 +31,7 @@ export interface IntakeOptions {
   store: BuildStore
   queue: Queue
   objects: Objects
+  lfs: LfsStore
   builders: Pick<Builders, 'ofApp'>
   repositories: Repositories
   git: GitUser
@@ -57,7 +59,7 @@ export interface Queued {
 export type Intake = ReturnType<typeof createIntake>
 
 export function createIntake(options: IntakeOptions) {
-  const { db, store, queue, objects, builders, repositories, git, archiveLimits } = options
+  const { db, store, queue, objects, lfs, builders, repositories, git, archiveLimits } = options
   const serial = createSerial()
 
   /** Records a ref that moved and is not built. */
@@ -152,7 +154,8 @@ export function createIntake(options: IntakeOptions) {
     await requireDockerfile(app, commit, dockerfile)
     const facts = await commitFacts(git, repoPath, commit)
     const limits = archiveLimits
-    const archive = await archiveCommit({ git, objects, repoPath, commit, dockerfile, limits })
+    const from = { git, objects, lfs, appId: app.id, repoPath, commit }
+    const archive = await archiveCommit({ ...from, dockerfile, limits })
     return { facts, archive }
   }
 

@@ -7,6 +7,7 @@ import type { Apps } from '../apps/service.ts'
 import { may, type Principal } from '../auth/principal.ts'
 import type { HostedCommit, WantedCommit } from '../builds/submit.ts'
 import { AppError, invalidRequest, notFound } from '../errors.ts'
+import type { LfsStore } from '../lfs/store.ts'
 import type { Objects } from '../objects/objects.ts'
 import type { ArchiveLimits } from '../sources/archive-check.ts'
 import { archiveCommit } from './archive.ts'
@@ -22,11 +23,12 @@ export interface FindCommitOptions {
   repositories: Repositories
   git: GitUser
   objects: Objects
+  lfs: LfsStore
   archiveLimits?: ArchiveLimits
 }
 
 export function createFindCommit(options: FindCommitOptions) {
-  const { apps, repositories, git, objects, archiveLimits: limits } = options
+  const { apps, repositories, git, objects, lfs, archiveLimits: limits } = options
 
   return async (principal: Principal, wanted: WantedCommit): Promise<HostedCommit> => {
     if (!may(principal, 'app:read')) {
@@ -43,7 +45,7 @@ export function createFindCommit(options: FindCommitOptions) {
       ...(ref === undefined ? {} : { ref }),
       defaults: requestOf(app, await commitFacts(git, repoPath, commit)),
       archive: (dockerfile) =>
-        archiveCommit({ git, objects, repoPath, commit, dockerfile, limits }),
+        archiveCommit({ git, objects, lfs, appId: app.id, repoPath, commit, dockerfile, limits }),
     }
   }
 

@@ -21,6 +21,8 @@ export interface HttpOptions {
   log: Log
   /** Smart HTTP of git; calls next() for what is not git's. */
   git: Koa.Middleware
+  /** Git LFS, on the same paths. */
+  lfs?: Koa.Middleware
   /** Everything under /v2. */
   registry: (req: IncomingMessage, res: ServerResponse) => void
   /** The API of workers on other machines; calls next() for what is not theirs. */
@@ -56,6 +58,7 @@ export function createHttp(options: HttpOptions): Http {
   })
   koa.use(accessLog({ log, onServed: options.onServed }))
   koa.use(errorReplies({ log }))
+  if (options.lfs) koa.use(gitMount(options.lfs))
   koa.use(gitMount(options.git))
   koa.use(registryMount(options.registry))
   if (options.workers) koa.use(options.workers)

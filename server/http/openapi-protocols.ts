@@ -42,6 +42,22 @@ const git = (service: 'upload-pack' | 'receive-pack', summary: string) => ({
   },
 })
 
+const lfsType = binary('application/vnd.git-lfs+json')
+const oid = parameter('oid', 'SHA-256 of the object, in hexadecimal.', 'a'.repeat(64))
+const size = parameter('size', 'Its bytes.', '1024')
+
+const lfs = (operationId: string, summary: string, more: object = {}) => ({
+  operationId,
+  summary,
+  tags: ['git'],
+  security: basic,
+  parameters: [app],
+  responses: { '200': { description: 'Done', ...lfsType }, ...gitRefused },
+  ...more,
+})
+const lfsBody = { requestBody: { required: true, ...lfsType } }
+const bytes = binary('application/octet-stream')
+
 export const PROTOCOL_PATHS: ZodOpenApiPathsObject = {
   '/{app}.git/info/refs': {
     get: {
@@ -72,6 +88,24 @@ export const PROTOCOL_PATHS: ZodOpenApiPathsObject = {
   },
   '/{app}.git/git-upload-pack': git('upload-pack', 'Fetch'),
   '/{app}.git/git-receive-pack': git('receive-pack', 'Push; follows the build it starts'),
+  '/{app}.git/info/lfs/objects/batch': {
+    post: lfs('lfsBatch', 'Git LFS: where objects are sent to or got from', lfsBody),
+  },
+  '/{app}.git/info/lfs/objects/verify': {
+    post: lfs('lfsVerify', 'Git LFS: whether an object has arrived', lfsBody),
+  },
+  '/{app}.git/info/lfs/objects/{oid}': {
+    get: lfs('lfsDownload', 'Git LFS: the content of an object', {
+      parameters: [app, oid],
+      responses: { '200': { description: 'The content', ...bytes }, ...gitRefused },
+    }),
+  },
+  '/{app}.git/info/lfs/objects/{oid}/{size}': {
+    put: lfs('lfsUpload', 'Git LFS: take the content of an object in', {
+      parameters: [app, oid, size],
+      requestBody: { required: true, ...bytes },
+    }),
+  },
   '/v2/': {
     get: {
       operationId: 'registryBase',

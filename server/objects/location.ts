@@ -1,6 +1,6 @@
 // Where OBJECTS says that source archives are kept: a folder, or a bucket of S3-compatible storage.
 import { rm } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { Log } from '../telemetry/log.ts'
 import { createLocalObjects, type LocalObjectsOptions, type Objects } from './objects.ts'
 import type { S3Settings } from './s3.ts'
@@ -40,6 +40,12 @@ export function objectsLocation(settings: ObjectsSettings): ObjectsLocation {
         }
   const prefix = parts.map((part) => `${part}/`).join('')
   return { kind: 's3', bucket, prefix, region, endpoint, credentials }
+}
+
+/** A place within it, for objects of another kind. */
+export function below(location: ObjectsLocation, name: string): ObjectsLocation {
+  if (location.kind === 'folder') return { kind: 'folder', path: join(location.path, name) }
+  return { ...location, prefix: `${location.prefix}${name}/` }
 }
 
 export interface OpenedObjects {

@@ -144,7 +144,9 @@ function warningsOf(hasSubmodules: boolean, pointers: readonly string[]): string
   if (pointers.length > 0) {
     const names = pointers.slice(0, NAMES_SHOWN).join(', ')
     const more = pointers.length > NAMES_SHOWN ? ` and ${pointers.length - NAMES_SHOWN} more` : ''
-    warnings.push(`git-lfs is not served: the build sees pointers instead of ${names}${more}`)
+    warnings.push(
+      `the build sees git-lfs pointers: .gitattributes has no filter=lfs for ${names}${more}`,
+    )
   }
   return warnings
 }

@@ -34,7 +34,11 @@ import type { PushLimits } from '../../server/git/push-places.ts'
 import { createFindCommit } from '../../server/git/rebuild.ts'
 import { createReconciler, type Reconciler } from '../../server/git/reconcile.ts'
 import { createRepositories, type Repositories } from '../../server/git/repositories.ts'
+import { createResolveApp } from '../../server/git/resolve-app.ts'
 import { createHttp } from '../../server/http/app.ts'
+import type { LfsLimits } from '../../server/lfs/batch.ts'
+import { createLfsHttp } from '../../server/lfs/http.ts'
+import { createLfsStore, type LfsStore } from '../../server/lfs/store.ts'
 import { createLocalObjects } from '../../server/objects/objects.ts'
 import { createQueue } from '../../server/queue/queue.ts'
 import { reachable } from '../../server/setup/reachable.ts'
@@ -50,6 +54,7 @@ const WAIT_MS = 10_000
 
 export interface GitServerOptions {
   archiveLimits?: ArchiveLimits
+  lfsLimits?: Partial<LfsLimits>
   freeBytesMin?: number
   heartbeatMs?: number
   idleMaxMs?: number
@@ -69,6 +74,7 @@ export interface GitServer {
   listener: Listener
   apps: Apps
   git: GitUser
+  lfs: LfsStore
   repositories: Repositories
   live: LivePushes
   intake: Intake
@@ -119,6 +125,10 @@ export async function givenGitServer(
   const repositoriesRoot = join(root, 'repositories')
   const repositories = createRepositories({ root: repositoriesRoot, git })
   const objects = createLocalObjects({ root: join(root, 'objects') })
+  const lfs = createLfsStore({
+    db,
+    objects: createLocalObjects({ root: join(root, 'objects/lfs') }),
+  })
   const { archiveLimits, freeBytesMin, heartbeatMs, idleMaxMs, queuedMax } = present(options)
   const store = createBuildStore({ db, ...queuedMax })
   const buildLog = createBuildLog({ db, listener })
@@ -130,6 +140,7 @@ export async function givenGitServer(
     store,
     queue,
     objects,
+    lfs,
     builders,
     repositories,
     git,
@@ -168,7 +179,7 @@ export async function givenGitServer(
   await hooks.start()
   const authenticate = createAuthenticate({ tokens })
   const builds = createBuilds({ db, store, queue, buildLog, registryName: () => REGISTRY })
-  const findCommit = createFindCommit({ apps, repositories, git, objects })
+  const findCommit = createFindCommit({ apps, repositories, git, objects, lfs })
   const submissions = createSubmissions({
     db,
     store,
@@ -193,6 +204,17 @@ export async function givenGitServer(
       ...(options.pushLimits === undefined ? {} : { pushLimits: options.pushLimits }),
       ...(options.stallMaxMs === undefined ? {} : { stallMaxMs: options.stallMaxMs }),
     }),
+    lfs: createLfsHttp({
+      store: lfs,
+      resolveApp: createResolveApp({ apps, repositories }),
+      authenticate,
+      publicUrl: () => url,
+      diskPath: root,
+      log,
+      limits: options.lfsLimits,
+      ...freeBytesMin,
+      ...idleMaxMs,
+    }),
     registry: (_req, res) => res.writeHead(404).end(),
     authenticate,
     routes: [submitRoute({ builds, submissions })],
@@ -202,19 +224,8 @@ export async function givenGitServer(
   const reconciler = createReconciler({ db, apps, repositories, intake, gates, live, log })
   const token = (request: Partial<ApiTokenRequest> = {}) =>
     tokens.mintApi({ sub: 'ada', tenant: 'acme', ...request })
-  const server = {
-    url,
-    root,
-    hookSocketPath,
-    user,
-    db,
-    listener,
-    apps,
-    git,
-    repositories,
-    live,
-    intake,
-  }
+  const parts = { db, listener, apps, git, lfs, repositories, live, intake }
+  const server = { url, root, hookSocketPath, user, ...parts }
   return {
     ...server,
     reconciler,

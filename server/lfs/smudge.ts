@@ -1,0 +1,116 @@
+// Puts the content of Git LFS objects where their pointers are in a commit's archive. git itself says which
+// files those are: for each with filter=lfs it runs a filter that sets a mark in front of the content.
+import { randomBytes } from 'node:crypto'
+import { POINTER_BYTES_MAX, type Pointer, parsePointer } from './pointer.ts'
+import {
+  BLOCK_BYTES,
+  createReader,
+  paddingOf,
+  parseHeader,
+  paxPath,
+  type Reader,
+  resized,
+} from './tar-reader.ts'
+
+const PAX_BYTES_MAX = 1024 * 1024
+
+/** What a pointer stands for. Throws AppError when the app does not have it. */
+export type LfsContent = (path: string, pointer: Pointer) => Promise<AsyncIterable<Uint8Array>>
+
+export interface Smudge {
+  /** Settings for `git archive`. */
+  gitArgs: string[]
+  /** Any other archive passes through byte by byte. */
+  pass(archive: AsyncIterable<Buffer>): AsyncGenerator<Buffer>
+}
+
+export function createSmudge(content: LfsContent): Smudge {
+  // Unknown to whoever wrote the commit, so that no file can claim to be marked.
+  const mark = `${randomBytes(16).toString('hex')}\n`
+  return {
+    gitArgs: [
+      ...['-c', `filter.lfs.smudge=echo ${mark.trim()} && cat`],
+      ...['-c', 'filter.lfs.required=true'],
+    ],
+    pass: (archive) => smudge(createReader(archive), Buffer.from(mark), content),
+  }
+}
+
+async function* smudge(reader: Reader, mark: Buffer, content: LfsContent): AsyncGenerator<Buffer> {
+  try {
+    let longPath: string | undefined
+    for (;;) {
+      const block = await reader.take(BLOCK_BYTES)
+      const header = block.length < BLOCK_BYTES ? undefined : parseHeader(block)
+      if (!header) {
+        yield block
+        yield* reader.pass(Number.POSITIVE_INFINITY)
+        return
+      }
+      const { type, bytes } = header
+      if (type === '0') {
+        yield* smudgeFile(reader, { block, path: longPath ?? header.path, bytes }, mark, content)
+        longPath = undefined
+        continue
+      }
+      yield block
+      const whole = bytes + paddingOf(bytes)
+      if (type === 'x') {
+        if (bytes > PAX_BYTES_MAX) throw new Error(`git wrote ${bytes} bytes of pax records`)
+        const records = await reader.take(whole)
+        longPath = paxPath(records.subarray(0, bytes))
+        yield records
+      } else {
+        yield* reader.pass(whole)
+        if (type !== 'g') longPath = undefined
+      }
+    }
+  } finally {
+    await reader.close()
+  }
+}
+
+interface FileEntry {
+  block: Buffer
+  path: string
+  bytes: number
+}
+
+async function* smudgeFile(
+  reader: Reader,
+  { block, path, bytes }: FileEntry,
+  mark: Buffer,
+  content: LfsContent,
+): AsyncGenerator<Buffer> {
+  const start = await reader.take(Math.min(bytes, mark.length))
+  if (!start.equals(mark)) {
+    yield block
+    yield start
+    yield* reader.pass(bytes - start.length + paddingOf(bytes))
+    return
+  }
+  const left = bytes - mark.length
+  const known = left <= POINTER_BYTES_MAX ? await reader.take(left) : undefined
+  const pointer = known && parsePointer(known.toString('latin1'))
+  const size = pointer?.bytes ?? left
+  const from = pointer && (await content(path, pointer))
+  yield resized(block, size)
+  if (from) yield* exactly(from, size, path)
+  else if (known) yield known
+  else yield* reader.pass(left)
+  await reader.take(paddingOf(bytes))
+  yield Buffer.alloc(paddingOf(size))
+}
+
+async function* exactly(
+  source: AsyncIterable<Uint8Array>,
+  bytes: number,
+  path: string,
+): AsyncGenerator<Buffer> {
+  let given = 0
+  for await (const chunk of source) {
+    given += chunk.length
+    yield Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length)
+  }
+  if (given !== bytes) throw new Error(`the object of ${path} has ${given} bytes, not ${bytes}`)
+}

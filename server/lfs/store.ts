@@ -1,0 +1,154 @@
+// Git LFS objects of apps: the content is stored once under its hash, a row says which app has it. Only who
+// has sent the content itself gets a row, so that a hash alone opens nothing.
+import { createReadStream } from 'node:fs'
+import type { Knex } from 'knex'
+import { type Db, type Queryable, rows } from '../db/pool.ts'
+import { AppError, invalidRequest, notFound } from '../errors.ts'
+import type { Objects } from '../objects/objects.ts'
+import type { Pointer } from './pointer.ts'
+
+const SWEEP_BATCH = 500
+
+/** What of the objects' storage this needs. */
+export type LfsObjects = Pick<Objects, 'stage' | 'fetch' | 'list' | 'remove' | 'sweep'>
+
+export interface LfsStoreOptions {
+  db: Db
+  /** A place of its own: other objects are swept by other rules. */
+  objects: LfsObjects
+}
+
+export interface LfsFile {
+  bytes: number
+  content: AsyncIterable<Uint8Array>
+}
+
+export type LfsStore = ReturnType<typeof createLfsStore>
+
+export function createLfsStore({ db, objects }: LfsStoreOptions) {
+  async function sizes(appId: string, oids: readonly string[]): Promise<Map<string, number>> {
+    const found = await rows<{ oid: string; bytes: number }>(
+      db,
+      'select oid, bytes from lfs_objects where app_id = ? and oid = any (?)',
+      [appId, [...oids]],
+    )
+    return new Map(found.map(({ oid, bytes }) => [oid, bytes]))
+  }
+
+  /** Nothing is opened before somebody reads. */
+  async function* read(oid: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const { path, release } = await objects.fetch(keyOf(oid), signal)
+    try {
+      yield* createReadStream(path, { signal })
+    } finally {
+      await release()
+    }
+  }
+
+  function removeOrphan(oid: string): Promise<boolean> {
+    return db.transaction(async (trx) => {
+      await lockObject(trx, oid)
+      const [orphan] = await orphansOf(trx, [oid]) // somebody may have sent it meanwhile
+      if (orphan !== undefined) await objects.remove(keyOf(oid))
+      return orphan !== undefined
+    })
+  }
+
+  return {
+    /** Those of the objects that the app has, with their sizes. */
+    sizes,
+
+    /** Bytes of all objects of the app. */
+    async used(appId: string): Promise<number> {
+      const [row] = await rows<{ bytes: number }>(
+        db,
+        'select coalesce(sum(bytes), 0)::bigint as bytes from lfs_objects where app_id = ?',
+        [appId],
+      )
+      return row?.bytes ?? 0
+    },
+
+    /** Takes the content in, and keeps nothing of what is not the object. Throws AppError. */
+    async add(appId: string, pointer: Pointer, sent: AsyncIterable<Buffer>): Promise<void> {
+      const staged = await objects.stage(atMost(sent, pointer))
+      try {
+        requireSame(pointer, staged)
+        await db.transaction(async (trx) => {
+          const app = await trx('apps').where({ id: appId }).forKeyShare().first('id')
+          if (!app) throw notFound('app')
+          await lockObject(trx, pointer.oid)
+          await trx('lfs_objects')
+            .insert({ app_id: appId, ...pointer })
+            .onConflict(['app_id', 'oid'])
+            .ignore()
+          // Last: what fails above leaves nothing behind.
+          await staged.keep()
+        })
+      } finally {
+        await staged.discard()
+      }
+    },
+
+    /** undefined: the app does not have it. `signal` ends a fetch from storage elsewhere. */
+    async open(appId: string, oid: string, signal: AbortSignal): Promise<LfsFile | undefined> {
+      const bytes = (await sizes(appId, [oid])).get(oid)
+      if (bytes === undefined) return undefined
+      return { bytes, content: read(oid, signal) }
+    },
+
+    /** Ends what a dead server left half written. */
+    sweepStaged: () => objects.sweep(),
+
+    /** Removes what no app has any more. Returns how many. */
+    async sweepOrphans(): Promise<number> {
+      let swept = 0
+      let batch: string[] = []
+      const flush = async () => {
+        for (const oid of await orphansOf(db, batch)) if (await removeOrphan(oid)) swept += 1
+        batch = []
+      }
+      for await (const { key } of objects.list()) {
+        batch.push(oidOf(key))
+        if (batch.length === SWEEP_BATCH) await flush()
+      }
+      await flush()
+      return swept
+    },
+  }
+}
+
+async function orphansOf(db: Queryable, oids: string[]): Promise<string[]> {
+  const known = await db('lfs_objects').distinct('oid').whereIn('oid', oids).pluck('oid')
+  return oids.filter((oid) => !known.includes(oid))
+}
+
+/** Orders those who keep an object and those who sweep it. */
+async function lockObject(trx: Knex.Transaction, oid: string): Promise<void> {
+  await trx.raw('select pg_advisory_xact_lock(hashtextextended(?, 0))', [`lfs:${oid}`])
+}
+
+const KEYS = 'sources/'
+const keyOf = (oid: string) => `${KEYS}${oid}`
+const oidOf = (key: string) => key.slice(KEYS.length)
+
+async function* atMost(
+  sent: AsyncIterable<Buffer>,
+  { oid, bytes }: Pointer,
+): AsyncGenerator<Buffer> {
+  let taken = 0
+  for await (const chunk of sent) {
+    taken += chunk.length
+    if (taken > bytes) throw invalidRequest(`object ${oid}: more was sent than its ${bytes} bytes`)
+    yield chunk
+  }
+}
+
+function requireSame({ oid, bytes }: Pointer, sent: { sha256: string; bytes: number }): void {
+  const what = `object ${oid}`
+  if (sent.bytes !== bytes) {
+    throw invalidRequest(`${what}: ${sent.bytes} bytes were sent instead of ${bytes}`)
+  }
+  if (sent.sha256 !== `sha256:${oid}`) {
+    throw new AppError('source_hash_mismatch', `${what}: what was sent has ${sent.sha256}`)
+  }
+}
