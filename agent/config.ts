@@ -67,6 +67,8 @@ export function parseConfig(text: string): BuildConfig {
   checkAttestations(value.attestations, check.fail)
   check.list('secrets', isGivenSecret)
   if (value.repo !== undefined) checkRepo(value, check.fail)
+  check.list('submodules', isSubmodule)
+  if (value.submodules !== undefined && value.network_mode !== 'egress') check.fail('network_mode')
   check.optional('ca_certificates', 'string')
   const isGiven = value.secrets !== undefined || hasRepoSecret(value)
   if (isGiven) check.matches('secrets_nonce', /^[\x21-\x7e]{32,128}$/)
@@ -94,6 +96,13 @@ function checkRepo(
   if (secret !== undefined && !isText(secret, SECRET_ID)) fail('repo.secret')
   // There is no other way to it.
   if (mode !== 'egress') fail('network_mode')
+}
+
+function isSubmodule(entry: unknown): boolean {
+  const { path, url, commit } = Object(entry) as Record<string, unknown>
+  if (typeof path !== 'string' || path === '' || path.includes('\0')) return false
+  if (path.startsWith('/') || path.split('/').includes('..')) return false
+  return REPO_URL.test(String(url)) && /^[0-9a-f]{40,64}$/.test(String(commit))
 }
 
 function hasRepoSecret({ repo }: Record<string, unknown>): boolean {

@@ -78,6 +78,8 @@ export interface BuildConfig {
   cache_disk?: CacheDiskConfig
   /** Where the source comes from, instead of the host. */
   repo?: RepoConfig
+  /** Repositories elsewhere that belong into the source; the agent fetches them. */
+  submodules?: SubmoduleConfig[]
   /** PEM; trusted beside the system's, by what fetches the source and base images. */
   ca_certificates?: string
 }
@@ -92,6 +94,14 @@ export interface RepoConfig {
   commit?: string
   /** Id of the secret that opens it: `user:password`, or a password alone. */
   secret?: string
+}
+
+export interface SubmoduleConfig {
+  /** Relative to source_path. */
+  path: string
+  /** https, without credentials. */
+  url: string
+  commit: string
 }
 
 /** What was fetched. */

@@ -2,7 +2,14 @@
 import { rmSync } from 'node:fs'
 import { note } from './clock.ts'
 import { type FetchOptions, fetchSource } from './fetch.ts'
-import type { BuildConfig, EventMessage, FetchedSource, RepoConfig } from './protocol.ts'
+import { FetchFailure } from './fetch-failure.ts'
+import type {
+  BuildConfig,
+  EventMessage,
+  FetchedSource,
+  RepoConfig,
+  SubmoduleConfig,
+} from './protocol.ts'
 import { PROXY_URL } from './proxy.ts'
 import { type SourceInput, unpackSource } from './source.ts'
 
@@ -23,7 +30,30 @@ export async function takeSource(options: TakeSourceOptions): Promise<BuildConfi
   if (config.repo) return fetchRepo(options, config.repo, log)
   await unpackSource({ input: source, folder: config.source_path, warn: log })
   note('source unpacked')
+  for (const submodule of config.submodules ?? []) await fetchSubmodule(options, submodule, log)
   return config
+}
+
+async function fetchSubmodule(
+  { config, runFolder, caFile, signal }: TakeSourceOptions,
+  { path, url, commit }: SubmoduleConfig,
+  log: FetchOptions['log'],
+): Promise<void> {
+  try {
+    await fetchSource({
+      repo: { url, commit },
+      folder: `${config.source_path}/${path}`,
+      runFolder,
+      proxy: PROXY_URL,
+      caFile,
+      log,
+      signal,
+    })
+  } catch (error) {
+    if (!(error instanceof FetchFailure)) throw error
+    throw new FetchFailure(`submodule ${path}: ${error.message}`, error.failureClass)
+  }
+  note('submodule fetched')
 }
 
 async function fetchRepo(

@@ -128,6 +128,10 @@ export const SOURCE_EXPANDED_BYTES_MAX = 2 * GiB
 export const SOURCE_ENTRIES_MAX = 200_000
 export const SOURCE_PATH_BYTES_MAX = 4_096
 export const REPO_URL_CHARS_MAX = 2_048
+/** Of one commit, those of its submodules included. */
+export const SUBMODULES_MAX = 100
+/** In each other. */
+export const SUBMODULE_DEPTH_MAX = 5
 export const ARCHIVE_DEADLINE_MS = 600_000
 
 // Object storage

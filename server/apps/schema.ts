@@ -79,6 +79,9 @@ const settings = {
   }),
   attestations: Attestations,
   secrets: SecretRefs.meta({ description: 'Secrets that its builds get; none by default.' }),
+  submodules: z
+    .enum(['fetch', 'ignore'])
+    .meta({ description: 'ignore: their folders are empty in its builds; default fetch.' }),
   builder: z
     .union([z.enum(['default', 'off']), BuilderId])
     .meta({ description: "default: the app's own; off: none; or the id of another builder." }),
@@ -117,6 +120,7 @@ export const UpdateApp = z
     retention: settings.retention.nullable(),
     priority: settings.priority.nullable(),
     supersede: settings.supersede.nullable(),
+    submodules: settings.submodules.nullable(),
   })
   .partial()
   .meta({
@@ -156,6 +160,7 @@ export interface AppSettings {
   retention?: AppRetention | undefined
   priority?: number | undefined
   supersede?: Supersede | undefined
+  submodules?: 'fetch' | 'ignore' | undefined
 }
 
 export interface App {
@@ -197,6 +202,7 @@ export function fromWire(wire: WireSettings): AppSettings {
     retention: wire.retention,
     priority: wire.priority,
     supersede: wire.supersede,
+    submodules: wire.submodules,
   })
 }
 
@@ -216,6 +222,7 @@ export function toWire(app: AppSettings): WireSettings {
     retention: app.retention,
     priority: app.priority,
     supersede: app.supersede,
+    submodules: app.submodules,
   })
 }
 

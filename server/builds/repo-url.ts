@@ -77,6 +77,6 @@ function wrong(text: string, what: string): AppError {
 }
 
 /** Without what stands before an @: it may be a password. */
-function shown(text: string): string {
+export function shown(text: string): string {
   return JSON.stringify(text.replace(/^([a-z+]*:\/\/)?.*@/is, '$1***@').slice(0, SHOWN_CHARS_MAX))
 }

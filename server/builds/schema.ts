@@ -156,6 +156,14 @@ export const BuildTags = z
 export type BuildTags = z.infer<typeof BuildTags>
 
 /** How a build is to be done; stored with it, so that later changes of the app don't alter it. */
+export const Submodule = z.object({
+  path: z.string(),
+  url: z.string(),
+  commit: z.string(),
+  app: z.string().optional().meta({ description: 'Only of one that is an app of this server.' }),
+})
+export type Submodule = z.infer<typeof Submodule>
+
 export const BuildRequest = z.strictObject({
   dockerfile_path: SourcePath.optional(),
   target: z
@@ -189,6 +197,8 @@ export const BuildRequest = z.strictObject({
   no_cache: z.boolean().optional(),
   /** Commit time in seconds; becomes SOURCE_DATE_EPOCH. */
   source_date_epoch: z.int().nonnegative().optional(),
+  /** Of the commit, as they were found when it was queued. */
+  submodules: z.array(Submodule).optional(),
 })
 export type BuildRequest = z.infer<typeof BuildRequest>
 
@@ -217,6 +227,10 @@ export const Provenance = z
       .object({ url: z.string(), ref: z.string().optional(), commit: z.string() })
       .optional()
       .meta({ description: 'Only of a build with `repo_url`: what was fetched.' }),
+    submodules: z
+      .array(Submodule)
+      .optional()
+      .meta({ description: 'Repositories within the source.' }),
     lockfile_hashes: z.record(z.string(), z.string()).optional(),
     buildkit_version: z.string(),
     runner: z.string().optional().meta({ description: 'What isolated the build: `qemu`.' }),

@@ -59,6 +59,10 @@ export const ShownConfig = z
       })
       .optional()
       .meta({ description: 'Where the source is fetched from.' }),
+    submodules: z
+      .array(z.object({ path: text, url: text, commit: text }))
+      .optional()
+      .meta({ description: 'Those that are fetched into the source.' }),
     ca_certificates: text.optional(),
   })
   .catchall(z.literal(REDACTED))

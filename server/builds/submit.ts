@@ -7,6 +7,7 @@ import type { Principal } from '../auth/principal.ts'
 import type { BuilderApp, Builders } from '../builders/service.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError, DOCKERFILE_REQUIRED, invalidRequest, notFound } from '../errors.ts'
+import { requireSubmodulesReachable } from '../git/submodules.ts'
 import type { ReceiveForm } from '../http/route.ts'
 import { requireDiskRoom } from '../objects/disk-room.ts'
 import type { Objects, StagedObject } from '../objects/objects.ts'
@@ -156,6 +157,7 @@ export function createSubmissions(options: SubmissionsOptions) {
     const { appId, ref, commit, builder, priority, defaults, archive } = found
     const { head: _, ...asked } = fields
     const request = requestOf(asked, principal, defaults)
+    await requireSubmodulesReachable(request.submodules ?? [], request.build_policy)
     await store.requireRoom(principal.tenant)
     const { source, warnings } = await archive(
       request.dockerfile === undefined

@@ -1,5 +1,6 @@
 // The server role: git, REST, registry proxy, hooks, reconciler, and the finishing of builds.
 import { createApps } from '../apps/service.ts'
+import { createAppStore } from '../apps/store.ts'
 import { createAuthenticate } from '../auth/authenticate.ts'
 import { createBuilders } from '../builders/service.ts'
 import { createFinish, tagMessage } from '../builds/finish.ts'
@@ -24,6 +25,7 @@ import { createFindCommit } from '../git/rebuild.ts'
 import { createReconciler } from '../git/reconcile.ts'
 import { createRepositories } from '../git/repositories.ts'
 import { createResolveApp } from '../git/resolve-app.ts'
+import { createSubmodules } from '../git/submodules.ts'
 import { tagCommit } from '../git/tags.ts'
 import { createHealth } from '../health/health.ts'
 import { createHttp } from '../http/app.ts'
@@ -66,7 +68,23 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
     forApps: config.runner !== 'bubblewrap',
     disksMaxGb: config.builderDisksMaxGb,
   })
-  const intake = createIntake({ db, store, queue, objects, lfs, builders, repositories, git })
+  const submodules = createSubmodules({
+    git,
+    repositories,
+    findApp: createAppStore({ db }).find,
+    publicUrl: core.publicUrl,
+  })
+  const intake = createIntake({
+    db,
+    store,
+    queue,
+    objects,
+    lfs,
+    builders,
+    repositories,
+    submodules,
+    git,
+  })
   const gates = createGates({ db, store, queue, repositories, log: log.child({ mod: 'gates' }) })
   const live = createLivePushes()
 
@@ -190,7 +208,7 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
         queue,
         objects,
         builders,
-        findCommit: createFindCommit({ apps, repositories, git, objects, lfs }),
+        findCommit: createFindCommit({ apps, repositories, submodules, git, objects, lfs }),
         publicUrl: core.publicUrl,
         diskPath: paths.dataDir,
         freeBytesMin,

@@ -5,7 +5,7 @@ import { createId } from '@paralleldrive/cuid2'
 import type { Knex } from 'knex'
 import { type App, effectiveSettings } from '../apps/schema.ts'
 import type { Builders } from '../builders/service.ts'
-import type { BuildRequest } from '../builds/schema.ts'
+import type { BuildRequest, Submodule } from '../builds/schema.ts'
 import type { BuildRow, BuildStore, NewBuild } from '../builds/store.ts'
 import { appCacheScope } from '../cache/keys.ts'
 import type { Db } from '../db/pool.ts'
@@ -23,6 +23,7 @@ import type { RefUpdate } from './pkt-line.ts'
 import { mergeBuildArgs, NO_OPTIONS, type PushOptions } from './push-options.ts'
 import { insertPush, latestPush, type MovedRef, type PushRow, putBefore } from './push-store.ts'
 import type { Repositories } from './repositories.ts'
+import { requireSubmodulesReachable, type Submodules } from './submodules.ts'
 
 const DOCKERFILE_DEFAULT = 'Dockerfile'
 
@@ -34,6 +35,7 @@ export interface IntakeOptions {
   lfs: LfsStore
   builders: Pick<Builders, 'ofApp'>
   repositories: Repositories
+  submodules: Submodules
   git: GitUser
   archiveLimits?: ArchiveLimits
 }
@@ -46,7 +48,7 @@ export interface LostRef {
 }
 
 interface Prepared {
-  facts: CommitFacts
+  facts: SourceFacts
   archive: Archive
 }
 
@@ -56,10 +58,16 @@ export interface Queued {
   warnings: string[]
 }
 
+/** What of a commit is frozen with its build. */
+export interface SourceFacts extends CommitFacts {
+  submodules: readonly Submodule[]
+}
+
 export type Intake = ReturnType<typeof createIntake>
 
 export function createIntake(options: IntakeOptions) {
-  const { db, store, queue, objects, lfs, builders, repositories, git, archiveLimits } = options
+  const { db, store, queue, objects, lfs, builders, repositories, submodules, git, archiveLimits } =
+    options
   const serial = createSerial()
 
   /** Records a ref that moved and is not built. */
@@ -154,9 +162,11 @@ export function createIntake(options: IntakeOptions) {
     await requireDockerfile(app, commit, dockerfile)
     const facts = await commitFacts(git, repoPath, commit)
     const limits = archiveLimits
-    const from = { git, objects, lfs, appId: app.id, repoPath, commit }
+    const plan = await submodules.plan(app, commit)
+    await requireSubmodulesReachable(plan.submodules, app.settings.policy)
+    const from = { git, objects, lfs, appId: app.id, repoPath, commit, plan }
     const archive = await archiveCommit({ ...from, dockerfile, limits })
-    return { facts, archive }
+    return { facts: { ...facts, submodules: plan.submodules }, archive }
   }
 
   async function requireDockerfile(app: App, commit: string, path: string): Promise<void> {
@@ -242,7 +252,7 @@ function dockerfileOf(app: App): string {
 }
 
 /** Frozen with the build: a later change of the app's settings does not alter it. */
-export function requestOf(app: App, facts: CommitFacts, options = NO_OPTIONS): BuildRequest {
+export function requestOf(app: App, facts: SourceFacts, options = NO_OPTIONS): BuildRequest {
   const { target, attestations, secrets, policy: ofApp } = effectiveSettings(app.settings)
   const { noCache, timeoutSeconds } = options
   const buildArgs = mergeBuildArgs(app.settings.buildArgs, options)
@@ -257,6 +267,7 @@ export function requestOf(app: App, facts: CommitFacts, options = NO_OPTIONS): B
     cache_scope: appCacheScope(app),
     ...(attestations === undefined ? {} : { attestations }),
     ...(secrets === undefined ? {} : { secrets: [...secrets] }),
+    ...(facts.submodules.length === 0 ? {} : { submodules: [...facts.submodules] }),
     ...(noCache ? { no_cache: true } : {}),
   }
 }

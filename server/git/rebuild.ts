@@ -15,12 +15,14 @@ import { commitFacts } from './commit-facts.ts'
 import type { GitUser } from './git-user.ts'
 import { requestOf } from './intake.ts'
 import type { Repositories } from './repositories.ts'
+import type { Submodules } from './submodules.ts'
 
 const KINDS = ['refs/heads/', 'refs/tags/']
 
 export interface FindCommitOptions {
   apps: Pick<Apps, 'get'>
   repositories: Repositories
+  submodules: Submodules
   git: GitUser
   objects: Objects
   lfs: LfsStore
@@ -28,7 +30,7 @@ export interface FindCommitOptions {
 }
 
 export function createFindCommit(options: FindCommitOptions) {
-  const { apps, repositories, git, objects, lfs, archiveLimits: limits } = options
+  const { apps, repositories, submodules, git, objects, lfs, archiveLimits: limits } = options
 
   return async (principal: Principal, wanted: WantedCommit): Promise<HostedCommit> => {
     if (!may(principal, 'app:read')) {
@@ -37,15 +39,20 @@ export function createFindCommit(options: FindCommitOptions) {
     const app = await apps.get(principal, wanted.app)
     const { ref, commit } = await locate(app, wanted)
     const repoPath = repositories.path(app.id)
+    const plan = await submodules.plan(app, commit)
+    const facts = {
+      ...(await commitFacts(git, repoPath, commit)),
+      submodules: plan.submodules,
+    }
+    const from = { git, objects, lfs, appId: app.id, repoPath, commit, plan, limits }
     return {
       appId: app.id,
       commit,
       builder: app.settings.builder,
       priority: app.settings.priority,
       ...(ref === undefined ? {} : { ref }),
-      defaults: requestOf(app, await commitFacts(git, repoPath, commit)),
-      archive: (dockerfile) =>
-        archiveCommit({ git, objects, lfs, appId: app.id, repoPath, commit, dockerfile, limits }),
+      defaults: requestOf(app, facts),
+      archive: (dockerfile) => archiveCommit({ ...from, dockerfile }),
     }
   }
 

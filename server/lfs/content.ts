@@ -4,7 +4,13 @@ import type { LfsContent } from './smudge.ts'
 import type { LfsStore } from './store.ts'
 
 /** Throws AppError `invalid_source`. */
-export function contentOf(store: LfsStore, appId: string, signal: AbortSignal): LfsContent {
+export function contentOf(
+  store: LfsStore,
+  { appId, path: submodule }: { appId: string; path: string },
+  signal: AbortSignal,
+): LfsContent {
+  const remote = submodule === '' ? 'hypeman' : `hypeman, in ${submodule}`
+
   return async (path, { oid, bytes }) => {
     const file = await store.open(appId, oid, signal)
     if (file?.bytes === bytes) return file.content
@@ -13,7 +19,7 @@ export function contentOf(store: LfsStore, appId: string, signal: AbortSignal): 
         'invalid_source',
         `${path} is kept by git-lfs, and its object ${oid} is not here`,
         {
-          hint: 'git lfs push --all hypeman, then push again or build this commit by POST /builds',
+          hint: `git lfs push --all ${remote}, then push again or build this commit by POST /builds`,
         },
       )
     }

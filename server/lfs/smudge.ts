@@ -20,8 +20,8 @@ export type LfsContent = (path: string, pointer: Pointer) => Promise<AsyncIterab
 export interface Smudge {
   /** Settings for `git archive`. */
   gitArgs: string[]
-  /** Any other archive passes through byte by byte. */
-  pass(archive: AsyncIterable<Buffer>): AsyncGenerator<Buffer>
+  /** Any other archive passes through byte by byte; `withEnd`: nothing follows it. */
+  pass(archive: AsyncIterable<Buffer>, withEnd: boolean): AsyncGenerator<Buffer>
 }
 
 export function createSmudge(content: LfsContent): Smudge {
@@ -32,41 +32,42 @@ export function createSmudge(content: LfsContent): Smudge {
       ...['-c', `filter.lfs.smudge=echo ${mark.trim()} && cat`],
       ...['-c', 'filter.lfs.required=true'],
     ],
-    pass: (archive) => smudge(createReader(archive), Buffer.from(mark), content),
+    async *pass(archive, withEnd) {
+      const reader = createReader(archive)
+      try {
+        yield* smudge(reader, Buffer.from(mark), content)
+        for await (const end of reader.pass(Number.POSITIVE_INFINITY)) if (withEnd) yield end
+      } finally {
+        await reader.close()
+      }
+    },
   }
 }
 
+/** Everything before the end of the archive. */
 async function* smudge(reader: Reader, mark: Buffer, content: LfsContent): AsyncGenerator<Buffer> {
-  try {
-    let longPath: string | undefined
-    for (;;) {
-      const block = await reader.take(BLOCK_BYTES)
-      const header = block.length < BLOCK_BYTES ? undefined : parseHeader(block)
-      if (!header) {
-        yield block
-        yield* reader.pass(Number.POSITIVE_INFINITY)
-        return
-      }
-      const { type, bytes } = header
-      if (type === '0') {
-        yield* smudgeFile(reader, { block, path: longPath ?? header.path, bytes }, mark, content)
-        longPath = undefined
-        continue
-      }
-      yield block
-      const whole = bytes + paddingOf(bytes)
-      if (type === 'x') {
-        if (bytes > PAX_BYTES_MAX) throw new Error(`git wrote ${bytes} bytes of pax records`)
-        const records = await reader.take(whole)
-        longPath = paxPath(records.subarray(0, bytes))
-        yield records
-      } else {
-        yield* reader.pass(whole)
-        if (type !== 'g') longPath = undefined
-      }
+  let longPath: string | undefined
+  for (;;) {
+    const block = await reader.take(BLOCK_BYTES)
+    const header = block.length < BLOCK_BYTES ? undefined : parseHeader(block)
+    if (!header) return reader.putBack(block)
+    const { type, bytes } = header
+    if (type === '0') {
+      yield* smudgeFile(reader, { block, path: longPath ?? header.path, bytes }, mark, content)
+      longPath = undefined
+      continue
     }
-  } finally {
-    await reader.close()
+    yield block
+    const whole = bytes + paddingOf(bytes)
+    if (type === 'x') {
+      if (bytes > PAX_BYTES_MAX) throw new Error(`git wrote ${bytes} bytes of pax records`)
+      const records = await reader.take(whole)
+      longPath = paxPath(records.subarray(0, bytes))
+      yield records
+    } else {
+      yield* reader.pass(whole)
+      if (type !== 'g') longPath = undefined
+    }
   }
 }
 

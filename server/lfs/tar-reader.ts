@@ -10,6 +10,8 @@ export interface Reader {
   take(bytes: number): Promise<Buffer>
   /** The same, in pieces as they come. */
   pass(bytes: number): AsyncGenerator<Buffer>
+  /** What was taken last is to come again. */
+  putBack(taken: Buffer): void
   /** Ends the stream. */
   close(): Promise<void>
 }
@@ -38,6 +40,9 @@ export function createReader(source: AsyncIterable<Buffer>): Reader {
       const parts: Buffer[] = []
       for await (const part of pass(bytes)) parts.push(part)
       return Buffer.concat(parts)
+    },
+    putBack(taken) {
+      chunk = Buffer.concat([taken, chunk])
     },
     async close() {
       await chunks.return?.()

@@ -7,27 +7,34 @@ import type { Lease } from '../queue/lease.ts'
 import { BuildFailure } from './failure.ts'
 
 export interface Fetched {
+  /** Whether the agent fetches any of the source. */
+  isFetching: boolean
   /** Undefined: the build has its source from the host. */
   onSource: ((source: FetchedSource) => Promise<void>) | undefined
   /** Throws when a build has succeeded with a source nobody knows. */
   require(): void
-  provenance(): Pick<Provenance, 'source_hash' | 'source'>
+  provenance(): Pick<Provenance, 'source_hash' | 'source' | 'submodules'>
 }
 
 export function createFetched(
   { request, sourceHash }: Pick<ClaimedBuild, 'request' | 'sourceHash'>,
   lease: Pick<Lease, 'recordSource'>,
 ): Fetched {
-  const { repo_url: url } = request
+  const { repo_url: url, submodules } = request
   if (url === undefined) {
     return {
+      isFetching: submodules?.some(({ app }) => app === undefined) ?? false,
       onSource: undefined,
       require() {},
-      provenance: () => ({ source_hash: sourceHash }),
+      provenance: () => ({
+        source_hash: sourceHash,
+        ...(submodules === undefined ? {} : { submodules }),
+      }),
     }
   }
   let told: FetchedSource | undefined
   return {
+    isFetching: true,
     async onSource(source) {
       if (told) throw new BuildFailure('infra', 'the build agent told of a second source')
       told = source

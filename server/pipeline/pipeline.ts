@@ -142,7 +142,7 @@ export function createPipeline(options: PipelineOptions) {
       pod = await startPod(current, { ...given, sourceFile: source.path }, signal)
       const result = await talk(current, pod, { ...on, onBoot, signal })
       if (!result.success) {
-        const trouble = fetched.onSource && current.network.trouble()
+        const trouble = fetched.isFetching ? current.network.trouble() : undefined
         return { kind: 'failure', failure: toFailure(result, trouble) }
       }
       fetched.require()

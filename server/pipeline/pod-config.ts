@@ -1,5 +1,5 @@
 // From a claimed build to what its pod is given: resources by policy, and /config/build.json.
-import type { BuildConfig, NetworkMode, RepoConfig } from '../../agent/protocol.ts'
+import type { BuildConfig, NetworkMode, RepoConfig, SubmoduleConfig } from '../../agent/protocol.ts'
 import type { CachePlan } from '../cache/plan.ts'
 import { BUILD_CPUS_DEFAULT, BUILD_MEMORY_MB_DEFAULT, CACHE_EXPORT_DEADLINE_MS } from '../limits.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'
@@ -60,6 +60,7 @@ export function podConfig(
     source_date_epoch: request.source_date_epoch,
     allowed_domains: resources.allowedDomains,
     repo: repoOf(build),
+    submodules: fetchedSubmodules(build),
     ca_certificates: given.caCertificates,
     registry_mirrors: given.mirrors.length > 0 ? given.mirrors : undefined,
     cache_imports: given.cache.imports.length > 0 ? given.cache.imports : undefined,
@@ -99,6 +100,13 @@ function repoOf({ request, ref, commit }: ClaimedBuild): RepoConfig | undefined 
   }
 }
 
+/** Those that are not in the archive. */
+function fetchedSubmodules({ request }: ClaimedBuild): SubmoduleConfig[] | undefined {
+  const fetched = (request.submodules ?? []).filter(({ app }) => app === undefined)
+  if (fetched.length === 0) return undefined
+  return fetched.map(({ path, url, commit }) => ({ path, url, commit }))
+}
+
 function labelsOf({ commit, request }: ClaimedBuild, sourceUrl?: string): Record<string, string> {
   const epoch = request.source_date_epoch
   const labels = {
@@ -107,9 +115,10 @@ function labelsOf({ commit, request }: ClaimedBuild, sourceUrl?: string): Record
     // The commit's time, not the build's: the same commit gives the same image.
     created: epoch === undefined ? undefined : new Date(epoch * 1000).toISOString(),
   }
-  return Object.fromEntries(
-    Object.entries(labels)
-      .filter((label): label is [string, string] => label[1] !== undefined)
-      .map(([name, value]) => [`org.opencontainers.image.${name}`, value]),
-  )
+  const named = Object.entries(labels)
+    .filter((label): label is [string, string] => label[1] !== undefined)
+    .map(([name, value]) => [`org.opencontainers.image.${name}`, value])
+  const pinned = request.submodules?.map(({ path, url, commit }) => ({ path, url, commit }))
+  const submodules = pinned ? [['hypeman.submodules', JSON.stringify(pinned)]] : []
+  return Object.fromEntries([...named, ...submodules])
 }

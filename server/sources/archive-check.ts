@@ -27,6 +27,7 @@ export interface ArchiveRules {
   advice?: string
   /** Who made it: what git archive makes is sound, or it is our own failure. */
   maker: Maker
+  warnsOfSubmodules?: boolean
 }
 
 export interface ArchiveFacts {
@@ -38,8 +39,9 @@ export interface ArchiveFacts {
 
 export type ArchiveCheck = ReturnType<typeof createArchiveCheck>
 
-export function createArchiveCheck({ limits = ARCHIVE_LIMITS, advice, maker }: ArchiveRules) {
-  const inspector = createInspector(limits.entriesMax, maker, advice)
+export function createArchiveCheck(rules: ArchiveRules) {
+  const { limits = ARCHIVE_LIMITS, advice, maker } = rules
+  const inspector = createInspector(limits.entriesMax, rules)
   return {
     /** Passes the bytes on. Throws AppError `source_too_large` or `invalid_source`. */
     async *pass(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
@@ -64,7 +66,10 @@ export function createArchiveCheck({ limits = ARCHIVE_LIMITS, advice, maker }: A
   }
 }
 
-function createInspector(entriesMax: number, maker: Maker, advice: string | undefined) {
+function createInspector(
+  entriesMax: number,
+  { maker, advice, warnsOfSubmodules = false }: ArchiveRules,
+) {
   const extract = tar.extract()
   const pointers: string[] = []
   const files = createPathSet()
@@ -117,7 +122,10 @@ function createInspector(entriesMax: number, maker: Maker, advice: string | unde
       extract.destroy()
     },
     facts(): ArchiveFacts {
-      return { hasFile: files.has, warnings: warningsOf(hasSubmodules, pointers) }
+      return {
+        hasFile: files.has,
+        warnings: warningsOf(hasSubmodules && warnsOfSubmodules, pointers),
+      }
     },
   }
 }

@@ -5,12 +5,11 @@ import { createReadStream } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import tar from 'tar-stream'
 import { givenGitLfs } from '../helpers/git-lfs.ts'
 import { type GitServer, givenGitServer } from '../helpers/git-server.ts'
 import { bodyOf } from '../helpers/http.ts'
 import { givenRepo, type Repo } from '../helpers/repo.ts'
-import { post } from '../helpers/sources.ts'
+import { post, sourceFiles } from '../helpers/sources.ts'
 
 const CONTENT = 'weights '.repeat(50_000)
 const OID = createHash('sha256').update(CONTENT).digest('hex')
@@ -24,19 +23,6 @@ async function givenLfsClient(t: TestContext, server: GitServer, app = 'web', re
   await repo.write('model.bin', CONTENT)
   await repo.commit('a model')
   return repo
-}
-
-/** Files of the source of a build. */
-async function sourceOf(server: GitServer, { sourceKey }: { sourceKey: string }) {
-  const files: Record<string, string> = {}
-  const extract = tar.extract()
-  createReadStream(join(server.root, 'objects', `${sourceKey}.tar`)).pipe(extract)
-  for await (const entry of extract) {
-    const parts: Buffer[] = []
-    for await (const part of entry) parts.push(part as Buffer)
-    files[entry.header.name] = Buffer.concat(parts).toString()
-  }
-  return files
 }
 
 async function lfs(server: GitServer, path: string, init: RequestInit = {}, request = {}) {
@@ -63,7 +49,7 @@ test('what git-lfs keeps is sent with the push, built, and got by a clone', asyn
   assert.match(pushed.text, /warning: the build sees git-lfs pointers: .* for plain\.txt/)
   assert.doesNotMatch(pushed.text, /locking|locksverify/i)
   const [build] = await server.builds()
-  const files = await sourceOf(server, build!)
+  const files = await sourceFiles(server.root, build!)
   assert.equal(files['model.bin'], CONTENT)
   assert.match(files['plain.txt']!, /^version/)
   assert.equal(files.Dockerfile, 'FROM scratch\n')
@@ -98,7 +84,7 @@ test('long paths, content that was never given to git-lfs and files beside it co
   await repo.git('commit', '--quiet', '-m', 'raw content')
   const { text } = await repo.push('hypeman', 'main')
   assert.match(text, /success/)
-  const files = await sourceOf(server, (await server.builds())[0]!)
+  const files = await sourceFiles(server.root, (await server.builds())[0]!)
   assert.equal(files[`${folder}/model.bin`], CONTENT)
   assert.equal(files[`${folder}/after.txt`], 'after')
   assert.deepEqual([files['raw0.bin'], files['raw1.bin'], files['raw2.bin']], raw)
@@ -122,7 +108,7 @@ test('a missing object is named with its path and what to do; nothing is queued'
   const reply = await lfs(server, '/builds', post(['app', 'web'], ['ref', 'main']))
   assert.equal(reply.status, 202, JSON.stringify(await bodyOf(reply)))
   const [build] = await server.builds()
-  assert.equal((await sourceOf(server, build!))['model.bin'], CONTENT)
+  assert.equal((await sourceFiles(server.root, build!))['model.bin'], CONTENT)
 })
 
 test('a lost push with git-lfs objects is recovered with their content', async (t) => {
@@ -134,7 +120,7 @@ test('a lost push with git-lfs objects is recovered with their content', async (
   await server.git.run(['-C', gitdir, 'update-ref', 'refs/heads/main', 'refs/heads/dev'])
   assert.equal(await server.reconciler.reconcile(), 1)
   const [build] = await server.builds()
-  assert.equal((await sourceOf(server, build!))['model.bin'], CONTENT)
+  assert.equal((await sourceFiles(server.root, build!))['model.bin'], CONTENT)
 })
 
 test('the limit of a source holds with the objects in it', async (t) => {

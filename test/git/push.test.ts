@@ -218,19 +218,17 @@ test('a source over the limit is refused with text and leaves nothing in the sto
   assert.deepEqual(await server.builds(), [])
 })
 
-test('submodules and git-lfs pointers are warned of', async (t) => {
+test('git-lfs pointers that .gitattributes does not know are warned of', async (t) => {
   const server = await givenGitServer(t)
   server.endAll()
   const repo = await server.givenClient(t, 'web')
-  await repo.write('.gitmodules', '[submodule "x"]\n')
   await repo.write(
     'model.bin',
     'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n',
   )
   await repo.commit()
   const { text } = await repo.push('hypeman', 'main')
-  assert.match(text, /warning: submodules are not fetched/)
-  assert.match(text, /warning: git-lfs is not served: .*model\.bin/)
+  assert.match(text, /warning: the build sees git-lfs pointers: .*model\.bin/)
 })
 
 test('a full disk refuses the push before the ref moves', async (t) => {

@@ -7,6 +7,7 @@ import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { App } from '../../server/apps/schema.ts'
 import { type Apps, createApps } from '../../server/apps/service.ts'
+import { createAppStore } from '../../server/apps/store.ts'
 import { createAuthenticate } from '../../server/auth/authenticate.ts'
 import { type ApiTokenRequest, createTokens } from '../../server/auth/tokens.ts'
 import { createBuilders } from '../../server/builders/service.ts'
@@ -35,6 +36,7 @@ import { createFindCommit } from '../../server/git/rebuild.ts'
 import { createReconciler, type Reconciler } from '../../server/git/reconcile.ts'
 import { createRepositories, type Repositories } from '../../server/git/repositories.ts'
 import { createResolveApp } from '../../server/git/resolve-app.ts'
+import { createSubmodules } from '../../server/git/submodules.ts'
 import { createHttp } from '../../server/http/app.ts'
 import type { LfsLimits } from '../../server/lfs/batch.ts'
 import { createLfsHttp } from '../../server/lfs/http.ts'
@@ -135,6 +137,13 @@ export async function givenGitServer(
   const queue = createQueue({ db, store, buildLog })
   const apps = createApps({ db, repositories, log })
   const builders = createBuilders({ db, log, forApps: true })
+  let url = ''
+  const submodules = createSubmodules({
+    git,
+    repositories,
+    findApp: createAppStore({ db }).find,
+    publicUrl: () => url,
+  })
   const intake = createIntake({
     db,
     store,
@@ -143,13 +152,13 @@ export async function givenGitServer(
     lfs,
     builders,
     repositories,
+    submodules,
     git,
     ...archiveLimits,
   })
   const gates = createGates({ db, store, queue, repositories, log })
   const live = createLivePushes()
   const tokens = createTokens({ secret: 'a secret of the tests, long enough to be one' })
-  let url = ''
   const hooks = createHookSocket({
     path: hookSocketPath,
     user,
@@ -179,7 +188,7 @@ export async function givenGitServer(
   await hooks.start()
   const authenticate = createAuthenticate({ tokens })
   const builds = createBuilds({ db, store, queue, buildLog, registryName: () => REGISTRY })
-  const findCommit = createFindCommit({ apps, repositories, git, objects, lfs })
+  const findCommit = createFindCommit({ apps, repositories, submodules, git, objects, lfs })
   const submissions = createSubmissions({
     db,
     store,

@@ -1,4 +1,6 @@
 // Source archives and forms as a client of POST /builds makes them.
+import { createReadStream } from 'node:fs'
+import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import tar, { type Header } from 'tar-stream'
 
@@ -35,3 +37,19 @@ export function post(...fields: [string, string | Buffer][]): RequestInit {
 
 /** For builds whose guest is played: it reads no source. */
 export const noSource = async () => ({ path: '/dev/null', release: async () => {} })
+
+/** Files of the stored source of a build, below a data folder. */
+export async function sourceFiles(
+  root: string,
+  { sourceKey }: { sourceKey: string },
+): Promise<Record<string, string>> {
+  const files: Record<string, string> = {}
+  const extract = tar.extract()
+  createReadStream(join(root, 'objects', `${sourceKey}.tar`)).pipe(extract)
+  for await (const entry of extract) {
+    const parts: Buffer[] = []
+    for await (const part of entry) parts.push(part as Buffer)
+    if (entry.header.type === 'file') files[entry.header.name] = Buffer.concat(parts).toString()
+  }
+  return files
+}

@@ -79,6 +79,25 @@ test('a repository that git could take for an option, or without a way out, is r
   }
 })
 
+test('a submodule outside the source, or without a way out, is refused', () => {
+  const submodule = { path: 'libs/far', url: 'https://git.example.org/far', commit: 'c'.repeat(40) }
+  const given = givenConfig({ network_mode: 'egress', submodules: [submodule] })
+  assert.deepEqual(parseConfig(JSON.stringify(given)), given)
+  const bad: [object, string][] = [
+    [{ submodules: [{ ...submodule, path: '/etc' }] }, 'submodules'],
+    [{ submodules: [{ ...submodule, path: 'libs/../../etc' }] }, 'submodules'],
+    [{ submodules: [{ ...submodule, path: '' }] }, 'submodules'],
+    [{ submodules: [{ ...submodule, url: 'ext::sh -c id' }] }, 'submodules'],
+    [{ submodules: [{ ...submodule, commit: 'main' }] }, 'submodules'],
+    [{ submodules: submodule }, 'submodules'],
+    [{ network_mode: 'isolated' }, 'network_mode'],
+  ]
+  for (const [change, field] of bad) {
+    const text = JSON.stringify({ ...given, ...change })
+    assert.throws(() => parseConfig(text), new RegExp(`field ${field}`), text)
+  }
+})
+
 test('an unreadable configuration is never quoted, it holds a token', () => {
   assert.throws(
     () => parseConfig('{"registry_token":"secret'),
