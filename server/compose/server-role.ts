@@ -49,7 +49,6 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
     core
   await objects.sweep()
   await lfs.sweepStaged()
-  await lfs.sweepOrphans()
   const git = await createGitUser({
     setpriv: parts.setpriv,
     user: users.git,
@@ -137,6 +136,7 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
     settings: config.retention,
     registry: core.registryClient,
     objects,
+    lfs,
     removeTags: repositories.removeBuildTags,
     buildersDir: paths.builders,
     onRun: core.metrics.retention.ran,

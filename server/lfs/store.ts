@@ -45,15 +45,6 @@ export function createLfsStore({ db, objects }: LfsStoreOptions) {
     }
   }
 
-  function removeOrphan(oid: string): Promise<boolean> {
-    return db.transaction(async (trx) => {
-      await lockObject(trx, oid)
-      const [orphan] = await orphansOf(trx, [oid]) // somebody may have sent it meanwhile
-      if (orphan !== undefined) await objects.remove(keyOf(oid))
-      return orphan !== undefined
-    })
-  }
-
   return {
     /** Those of the objects that the app has, with their sizes. */
     sizes,
@@ -99,27 +90,34 @@ export function createLfsStore({ db, objects }: LfsStoreOptions) {
     /** Ends what a dead server left half written. */
     sweepStaged: () => objects.sweep(),
 
-    /** Removes what no app has any more. Returns how many. */
-    async sweepOrphans(): Promise<number> {
-      let swept = 0
-      let batch: string[] = []
-      const flush = async () => {
-        for (const oid of await orphansOf(db, batch)) if (await removeOrphan(oid)) swept += 1
+    /** Objects that no app has any more. */
+    async *orphans(): AsyncGenerator<Pointer> {
+      let batch: Pointer[] = []
+      for await (const { key, bytes } of objects.list()) {
+        batch.push({ oid: oidOf(key), bytes })
+        if (batch.length < SWEEP_BATCH) continue
+        yield* await orphansOf(db, batch)
         batch = []
       }
-      for await (const { key } of objects.list()) {
-        batch.push(oidOf(key))
-        if (batch.length === SWEEP_BATCH) await flush()
-      }
-      await flush()
-      return swept
+      yield* await orphansOf(db, batch)
+    },
+
+    /** False: somebody has sent it meanwhile. */
+    removeOrphan(pointer: Pointer): Promise<boolean> {
+      return db.transaction(async (trx) => {
+        await lockObject(trx, pointer.oid)
+        const [orphan] = await orphansOf(trx, [pointer])
+        if (orphan !== undefined) await objects.remove(keyOf(pointer.oid))
+        return orphan !== undefined
+      })
     },
   }
 }
 
-async function orphansOf(db: Queryable, oids: string[]): Promise<string[]> {
-  const known = await db('lfs_objects').distinct('oid').whereIn('oid', oids).pluck('oid')
-  return oids.filter((oid) => !known.includes(oid))
+async function orphansOf(db: Queryable, pointers: Pointer[]): Promise<Pointer[]> {
+  const oids = pointers.map(({ oid }) => oid)
+  const known = new Set(await db('lfs_objects').distinct('oid').whereIn('oid', oids).pluck('oid'))
+  return pointers.filter(({ oid }) => !known.has(oid))
 }
 
 /** Orders those who keep an object and those who sweep it. */

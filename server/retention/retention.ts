@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { tryHolding } from '../db/advisory-lock.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError } from '../errors.ts'
+import { createLfsRetention, type LfsOrphans } from '../lfs/retention.ts'
 import type { Objects } from '../objects/objects.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -25,6 +26,7 @@ export interface RetentionOptions {
     'deleteRepository' | 'deletePublished' | 'deleteTags' | 'hasTags' | 'repositories'
   >
   objects: Pick<Objects, 'list' | 'remove'>
+  lfs: LfsOrphans
   removeTags(appId: string, buildIds: readonly string[]): Promise<void>
   /** Folder of the disks of builders on this machine. */
   buildersDir: string
@@ -47,6 +49,7 @@ export function createRetention(options: RetentionOptions) {
     ['image', createImageRetention(options)],
     ['cache', createCacheRetention(options)],
     ['source', createSourceRetention(options)],
+    ['orphan', createLfsRetention(options)],
     ['log', createLogRetention(options)],
     ['build', createBuildRetention(options)],
   ]

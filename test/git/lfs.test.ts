@@ -5,6 +5,9 @@ import { createReadStream } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { createLfsRetention } from '../../server/lfs/retention.ts'
+import { createReport } from '../../server/retention/report.ts'
+import { silent } from '../helpers/database.ts'
 import { givenGitLfs } from '../helpers/git-lfs.ts'
 import { type GitServer, givenGitServer } from '../helpers/git-server.ts'
 import { bodyOf } from '../helpers/http.ts'
@@ -199,21 +202,28 @@ test('what is not the object that it claims to be is refused, and leaves nothing
   }
 })
 
-test('objects that no app has any more are swept, and what is sent meanwhile stays', async (t) => {
+test('objects that no app has any more are removed, and what is sent meanwhile stays', async (t) => {
   const server = await givenGitServer(t)
   const repo = await givenLfsClient(t, server)
+  const sweep = async (dryRun = false) => {
+    const report = createReport({ log: silent, dryRun })
+    const { signal } = new AbortController()
+    await createLfsRetention({ lfs: server.lfs }).run({ dryRun, report, signal })
+    return report.result().totals.orphan.count
+  }
   await repo.git('lfs', 'push', '--all', 'hypeman')
-  assert.equal(await server.lfs.sweepOrphans(), 0)
-  assert.deepEqual(await server.objectFiles(), [`${OID}.tar`])
+  assert.equal(await sweep(), 0)
   const principal = { user: 'x', tenant: 'acme', admin: false, permissions: undefined, jti: 'x' }
   await server.apps.remove(principal, 'web')
-  const [swept] = await Promise.all([
-    server.lfs.sweepOrphans(),
-    repo.git('lfs', 'push', '--all', 'hypeman'),
-  ])
-  assert.ok(swept <= 1)
+  assert.equal(await sweep(true), 1)
+  assert.deepEqual(await server.objectFiles(), [`${OID}.tar`])
+  await Promise.all([sweep(), repo.git('lfs', 'push', '--all', 'hypeman')])
+  assert.equal(await sweep(), 0)
   assert.deepEqual(await server.objectFiles(), [`${OID}.tar`])
   assert.equal((await server.db('lfs_objects')).length, 1)
+  await server.apps.remove(principal, 'web')
+  assert.equal(await sweep(), 1)
+  assert.deepEqual(await server.objectFiles(), [])
 })
 
 async function read({ dir }: Repo, file: string): Promise<Buffer> {

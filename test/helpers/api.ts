@@ -19,6 +19,7 @@ import { createHealth } from '../../server/health/health.ts'
 import type { FormLimits } from '../../server/http/multipart.ts'
 import { createRoutes } from '../../server/http/routes.ts'
 import type { SseOptions } from '../../server/http/sse.ts'
+import { createLfsStore } from '../../server/lfs/store.ts'
 import { createLocalObjects, type LocalObjects } from '../../server/objects/objects.ts'
 import { createQueue, type Queue } from '../../server/queue/queue.ts'
 import { createReports } from '../../server/reports/service.ts'
@@ -153,6 +154,7 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
       ...options.registry,
     },
     objects,
+    lfs: createLfsStore({ db, objects: createLocalObjects({ root: join(objectsRoot, 'lfs') }) }),
     removeTags: async () => {},
     buildersDir: objectsRoot,
     onRun: metrics.retention.ran,
