@@ -25,6 +25,9 @@ export interface Failure {
 
 const PROCESS_FAILED = /^process ".*" did not complete successfully: (?:exit code: (\d+)|(.*))$/s
 const NO_SPACE = /no space left on device|disk quota exceeded/i
+/** What is full there is the registry's disk: the author of the build can't help it. */
+const REGISTRY_REPLY =
+  /\bunexpected status(?: code)? |\b50[07] (?:Internal Server Error|Insufficient Storage)/
 const NO_MEMORY = /cannot allocate memory|signal: killed/
 /** BuildKit finds what it has kept missing or changed: seen with each of its files damaged in turn. */
 const STATE_BROKEN =
@@ -46,7 +49,8 @@ function classify(facts: FailureFacts): Failure {
   const where = failed ? `step ${failed.n} (${oneLine(failed.name)})` : 'the build'
   const ran = failed && PROCESS_FAILED.exec(failed.error)
   // A process's error quotes its command, which may say anything; what it printed counts.
-  if (NO_SPACE.test(ran ? failed.lastLines.join('\n') : error)) {
+  const isFull = NO_SPACE.test(ran ? failed.lastLines.join('\n') : error)
+  if (isFull && (ran || !REGISTRY_REPLY.test(error))) {
     return { failure_class: 'disk', error: `${where} failed: ${fullBuildDisk(facts.config)}` }
   }
   if (ran) return explainStep(where, ran, oomKills)

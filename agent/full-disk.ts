@@ -11,12 +11,12 @@ type DiskConfig = Pick<BuildConfig, 'cache_disk'>
 export function fullBuildDisk({ cache_disk: builder }: DiskConfig, path = STATE): string {
   const limit = builder
     ? 'raise disk_size_gb of its builder'
-    : 'its operator may raise BUILD_DISK_BYTES'
+    : 'its operator may raise BUILD_DISK_GB'
   return `the build's disk${size(path)} is full; ${limit}`
 }
 
 export function fullSourceDisk(path = SOURCE): string {
-  return `the build's disk${size(path)} is full; its operator may raise BUILD_DISK_BYTES`
+  return `the build's disk${size(path)} is full; its operator may raise BUILD_DISK_GB`
 }
 
 function size(path: string): string {

@@ -5,6 +5,8 @@ import { resolve } from 'node:path'
 import { z } from 'zod'
 import { asError } from './errors.ts'
 import {
+  BUILD_DISK_GB_DEFAULT,
+  BUILD_DISK_GB_MAX,
   BUILD_TIMEOUT_SECONDS_MAX,
   BUILDER_DISKS_GB_DEFAULT,
   BUILDER_DISKS_GB_MAX,
@@ -93,6 +95,7 @@ const Variables = z.object({
   QUEUE_TTL_HOURS: wholeNumber(1, QUEUE_TTL_HOURS_MAX).default(QUEUE_TTL_HOURS_DEFAULT),
   BUILDER_IMAGE: z.string().min(1).optional(),
   BUILDER_DISKS_MAX_GB: wholeNumber(2, BUILDER_DISKS_GB_MAX).default(BUILDER_DISKS_GB_DEFAULT),
+  BUILD_DISK_GB: wholeNumber(1, BUILD_DISK_GB_MAX).default(BUILD_DISK_GB_DEFAULT),
   BUILD_TIMEOUT: wholeNumber(1, BUILD_TIMEOUT_SECONDS_MAX).default(600),
   REGISTRY_URL: httpUrl.optional(),
   REGISTRY_USERNAME: z.string().optional(),
@@ -171,6 +174,8 @@ export interface Config {
   builderImage: string | undefined
   /** Of all builders, on one worker. */
   builderDisksMaxGb: number
+  /** Of each build, in its pod. */
+  buildDiskBytes: number
   buildTimeoutSeconds: number
   registryUrl: string | undefined
   registryUsername: string | undefined
@@ -226,6 +231,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     queueTtlHours: e.QUEUE_TTL_HOURS,
     builderImage: e.BUILDER_IMAGE,
     builderDisksMaxGb: e.BUILDER_DISKS_MAX_GB,
+    buildDiskBytes: e.BUILD_DISK_GB * 1024 ** 3,
     buildTimeoutSeconds: e.BUILD_TIMEOUT,
     registryUrl: e.REGISTRY_URL?.replace(/\/+$/, ''),
     registryUsername: e.REGISTRY_USERNAME,

@@ -36,7 +36,9 @@ export const BUILD_MEMORY_MB_MIN = 512
 export const BUILD_MEMORY_MB_MAX = 16_384
 export const BUILD_CPUS_DEFAULT = 2
 export const BUILD_CPUS_MAX = 8
-export const BUILD_DISK_BYTES = 20 * GiB
+/** The disk is sparse. Of builds with a builder, what is not BuildKit's state; BUILD_DISK_GB sets another size. */
+export const BUILD_DISK_GB_DEFAULT = 20
+export const BUILD_DISK_GB_MAX = 1_000
 export const BUILD_ARGS_MAX = 100
 export const BUILD_ARG_BYTES_MAX = 64 * KiB
 export const BUILD_TAGS_MAX = 50

@@ -57,6 +57,7 @@ export async function startWorkerRole(core: Core, options: WorkerRoleOptions): P
     sourceUrl: ({ tenant, app }) =>
       app === undefined ? undefined : `${link.publicUrl()}/${tenant}/${app}.git`,
     buildTimeoutSeconds: link.buildTimeoutSeconds,
+    diskBytes: config.buildDiskBytes,
     onBoot: core.metrics.build.booted,
   })
   const worker = createWorker({

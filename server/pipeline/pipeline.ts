@@ -14,7 +14,7 @@ import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
 import type { OpenEgress } from '../egress/builds.ts'
 import { asError } from '../errors.ts'
-import { BUILD_DISK_BYTES } from '../limits.ts'
+import { BUILD_DISK_GB_DEFAULT } from '../limits.ts'
 import type { MirrorNotes } from '../mirror/notes.ts'
 import type { ObjectFile, Objects } from '../objects/objects.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'
@@ -68,6 +68,8 @@ export interface PipelineOptions {
   /** PEM; what builds trust beside the certificates of their system. */
   caCertificates?: string | undefined
   buildTimeoutSeconds: number
+  /** Of each build's own disk. */
+  diskBytes?: number
   /** Told how long a guest took from its start to its agent's first word. */
   onBoot?: (runner: string, ms: number) => void
 }
@@ -216,7 +218,7 @@ export function createPipeline(options: PipelineOptions) {
         id: `${build.id}-${build.attempt}`,
         memoryMb: resources.memoryMb,
         cpus: resources.cpus,
-        diskBytes: BUILD_DISK_BYTES,
+        diskBytes: options.diskBytes ?? BUILD_DISK_GB_DEFAULT * 1024 ** 3,
         networkMode: resources.networkMode,
         sourceFile,
         cacheFile: disk?.file,

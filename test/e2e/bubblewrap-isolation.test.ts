@@ -167,13 +167,6 @@ await testSandboxes(() => {
     assert.equal(result.failure_class, 'oom', result.error)
   })
 
-  test('more disk than there is for a build is class disk', async (t) => {
-    const tryIn = await givenSandbox(t)
-    const steps = ['dd if=/dev/zero of=/big bs=1M count=300']
-    const { result } = await tryIn('big', { steps, spec: { diskBytes: 128 * 1024 ** 2 } })
-    assert.equal(result.failure_class, 'disk', result.error)
-  })
-
   test('more processor time than cpus is not given', async (t) => {
     const tryIn = await givenSandbox(t)
     const steps = [

@@ -27,14 +27,18 @@ export interface TestRegistry {
   upstream: OwnRegistry
 }
 
-export async function givenRegistry(t: TestContext): Promise<TestRegistry> {
+/** `dataDir`: a folder of the test's own, on a file system that it has made, say. */
+export async function givenRegistry(
+  t: TestContext,
+  { dataDir }: { dataDir?: string } = {},
+): Promise<TestRegistry> {
   const parts = await testParts()
   const dir = await mkdtemp(join(tmpdir(), 'hm-reg-'))
   t.after(() => rm(dir, { recursive: true, force: true }))
   const child = await startRegistry({
     binary: parts.registry,
     setpriv: parts.setpriv,
-    dataDir: join(dir, 'data'),
+    dataDir: dataDir ?? join(dir, 'data'),
     runDir: join(dir, 'run'),
     log: silent,
   })

@@ -41,10 +41,7 @@ test('a RUN, a COPY, an export and a push that fill the disk are all class disk'
 test('it says how big the disk was and which limit to raise', () => {
   const builder = { max_used_mb: 1000, keep_hours: 168, save: true }
   const size = String.raw`the build's disk of \d+\.\d GiB is full; `
-  assert.match(
-    fullBuildDisk({}, '/'),
-    new RegExp(`^${size}its operator may raise BUILD_DISK_BYTES$`),
-  )
+  assert.match(fullBuildDisk({}, '/'), new RegExp(`^${size}its operator may raise BUILD_DISK_GB$`))
   assert.match(
     fullBuildDisk({ cache_disk: builder }, '/'),
     new RegExp(`^${size}raise disk_size_gb of its builder$`),
@@ -52,4 +49,15 @@ test('it says how big the disk was and which limit to raise', () => {
   assert.match(fullSourceDisk('/'), new RegExp(`^${size}`))
   const { error } = explained('[3/3] COPY . /app', NO_SPACE, [], { cache_disk: builder })
   assert.match(error, /^step 3 \(\[3\/3\] COPY .*the build's disk.* is full; raise disk_size_gb/)
+})
+
+test('a registry whose disk is full is class registry, whatever it says', () => {
+  const replies = [
+    `unexpected status from PATCH request to http://localhost:5000/v2/x: 500 Internal Server Error: ${NO_SPACE}`,
+    `unexpected status from PUT request to http://localhost:5000/v2/x: 507 Insufficient Storage: ${NO_SPACE}`,
+  ]
+  for (const reply of replies) {
+    const error = `failed to push localhost:5000/builds/x: ${reply}`
+    assert.equal(explained('exporting to image', error, []).failure_class, 'registry')
+  }
 })
