@@ -1,5 +1,5 @@
-// The verbs of the command line, thin: `start`, `worker`, `token`, `retention`, `doctor`, `setup`. npm scripts come through
-// setup/bootstrap.mjs, which makes sure that node_modules exist.
+// The verbs of the command line, thin: `start`, `worker`, `token`, `retention`, `garbage`, `doctor`, `setup`. npm
+// scripts come through setup/bootstrap.mjs, which makes sure that node_modules exist.
 import { ConfigError, takeConfig } from './config.ts'
 import { asError } from './errors.ts'
 
@@ -19,6 +19,10 @@ const VERBS: Record<string, (args: string[]) => Promise<void>> = {
   async retention(args) {
     const { runRetentionCommand } = await import('./retention/cli.ts')
     await runRetentionCommand(args, takeConfig())
+  },
+  async garbage(args) {
+    const { runGarbageCommand } = await import('./garbage/cli.ts')
+    await runGarbageCommand(args, takeConfig())
   },
   async doctor() {
     const { runDoctor } = await import('./setup/doctor.ts')

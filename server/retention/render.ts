@@ -1,7 +1,6 @@
 // A report of the retention for people: a line for each thing, then the sums.
+import { sizeText } from '../size-text.ts'
 import type { WireReport } from './wire-report.ts'
-
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
 
 export function renderReport(report: WireReport): string {
   const { deleted, totals, failures, builders, dry_run: isDry } = report
@@ -20,10 +19,4 @@ export function renderReport(report: WireReport): string {
 
 function sumText([kind, { count, bytes }]: [string, { count: number; bytes: number }]): string {
   return `${count} ${kind}${count === 1 ? '' : 's'}${bytes > 0 ? ` (${sizeText(bytes)})` : ''}`
-}
-
-function sizeText(bytes: number): string {
-  const step = bytes < 1 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log2(bytes) / 10))
-  const size = bytes / 1024 ** step
-  return `${step === 0 ? size : size.toFixed(1)} ${UNITS[step]}`
 }
