@@ -107,7 +107,10 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
     }
     if (isMirror(route.repo)) {
       if (!options.mirror) return replyOci(res, 404, 'NAME_UNKNOWN', 'nothing is mirrored here')
-      return options.mirror.serve(req, res, route, buildOf(caller))
+      await options.mirror.serve(req, res, route, buildOf(caller))
+      // What it does not have leaves no row behind.
+      if (res.statusCode === 200) use.pulled(route.repo)
+      return
     }
     if (route.kind === 'referrers') {
       return referrers(res, { repo: route.repo, digest: route.digest, params })

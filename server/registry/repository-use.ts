@@ -1,11 +1,11 @@
-// When repositories were pulled from and pushed to, for retention: images and caches only, and each at most once
-// in a while. Nobody waits for it, and nobody fails because of it.
+// When repositories were pulled from and pushed to, for retention: images, caches and mirrors only, and each at most
+// once in a while. Nobody waits for it, and nobody fails because of it.
 import type { Db } from '../db/pool.ts'
 import { asError } from '../errors.ts'
 import { REPOSITORY_USE_INTERVAL_MS, REPOSITORY_USE_REMEMBERED_MAX } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
 
-const AREAS = /^(builds|cache)\//
+const AREAS = /^(builds|cache|mirror)\//
 
 export interface RepositoryUseOptions {
   db: Db

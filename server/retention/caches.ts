@@ -1,5 +1,5 @@
-// Repositories of caches that nobody has used for a while, and those of removed apps. A build that misses one is
-// only slower.
+// Repositories of caches and mirrors that nobody has used for a while, and the caches of removed apps. A build that
+// misses one is only slower.
 import { type Db, rows } from '../db/pool.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import type { RetentionRun } from './report.ts'
@@ -16,6 +16,7 @@ interface Unused {
   is_doomed: boolean
 }
 
+const AREAS = ['cache', 'mirror']
 const USED = 'greatest(seen_at, pulled_at, pushed_at)'
 
 export function createCacheRetention({ db, registry, settings }: CacheRetentionOptions) {
@@ -43,11 +44,13 @@ export function createCacheRetention({ db, registry, settings }: CacheRetentionO
 
   /** Those that the registry has and nobody has used since uses are written down. */
   async function discover(): Promise<void> {
-    for await (const repos of registry.repositories('cache')) {
-      await db('repository_use')
-        .insert(repos.map((repo) => ({ repo })))
-        .onConflict('repo')
-        .ignore()
+    for (const area of AREAS) {
+      for await (const repos of registry.repositories(area)) {
+        await db('repository_use')
+          .insert(repos.map((repo) => ({ repo })))
+          .onConflict('repo')
+          .ignore()
+      }
     }
   }
 
@@ -56,11 +59,11 @@ export function createCacheRetention({ db, registry, settings }: CacheRetentionO
     return rows<Unused>(
       db,
       `select repo, doomed_at is not null as is_doomed from repository_use
-       where repo like 'cache/%'
+       where split_part(repo, '/', 1) = any(:areas)
          and (doomed_at is not null
            or ${USED} < clock_timestamp() - cast(:days as int) * interval '1 day')
        order by ${USED}, repo`,
-      { days: cacheDays ?? null },
+      { areas: AREAS, days: cacheDays ?? null },
     )
   }
 

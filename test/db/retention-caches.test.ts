@@ -59,8 +59,9 @@ test('caches go by their last use, the least recently used first; images are non
 })
 
 test('a cache that was there before its use was written down gets its time', async (t) => {
-  const { db, push, registry } = await givenHouse(t)
+  const { db, push, use, registry } = await givenHouse(t)
   await push('cache/acme/old')
+  await use.settled()
   await db('repository_use').delete()
   const retention = createCacheRetention({ db, registry, settings: { cacheDays: 14 } })
   assert.deepEqual((await runPart(retention)).deleted, [])

@@ -7,6 +7,7 @@ import type { TestContext } from 'node:test'
 import { createSend } from '../../server/mirror/connect.ts'
 import { createMirror, type MirrorEvent, type MirrorOptions } from '../../server/mirror/mirror.ts'
 import type { MirrorSource } from '../../server/mirror/sources.ts'
+import type { RepositoryUse } from '../../server/registry/repository-use.ts'
 import { openUpstream, type RegistryUpstream } from '../../server/registry/upstream.ts'
 import { silent } from './database.ts'
 import { givenCertificate } from './internet.ts'
@@ -95,6 +96,7 @@ export interface HouseOptions {
   trusted?: string[]
   outboundUrl?: string
   tagTtlMs?: number
+  use?: RepositoryUse
 }
 
 /** Our proxy with a mirror of the hub. */
@@ -126,6 +128,9 @@ export async function givenMirror(t: TestContext, hub: Hub, options: HouseOption
   }
   const mirror = await createMirror(given)
   t.after(() => mirror.stop())
-  const proxy = await givenProxy(t, upstream, { mirror })
+  const proxy = await givenProxy(t, upstream, {
+    mirror,
+    ...(options.use ? { use: options.use } : {}),
+  })
   return { ...proxy, dir, upstream, events }
 }
