@@ -135,6 +135,7 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
     log: log.child({ mod: 'retention' }),
     settings: config.retention,
     registry: core.registryClient,
+    ownsRegistry: core.upstream.kind === 'socket',
     objects,
     lfs,
     removeTags: repositories.removeBuildTags,

@@ -89,7 +89,7 @@ export function createImageStore({ db }: { db: Db }) {
         `select ref from unnest(cast(:refs as text[])) as ref
          where (
            select new_sha from pushes where app_id = :appId and pushes.ref = ref.ref
-           order by id desc limit 1
+           order by seq desc limit 1
          ) = :zeros`,
         { appId, refs: [...refs], zeros: ZEROS },
       )

@@ -3,12 +3,12 @@ import { asError } from '../errors.ts'
 import { RETENTION_NAMED_MAX } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
 
-export const KINDS = ['image', 'cache', 'source', 'log', 'build', 'orphan'] as const
+export const KINDS = ['image', 'cache', 'source', 'log', 'build', 'push', 'orphan'] as const
 export type Kind = (typeof KINDS)[number]
 
 export interface Deletion {
   kind: Kind
-  /** Build id, repository or key. */
+  /** Build id, repository, key, or ref with its commit. */
   name: string
   reason: string
   /** As far as known. */

@@ -13,6 +13,8 @@ import { createBuildRetention } from './build-rows.ts'
 import { createCacheRetention } from './caches.ts'
 import { createImageRetention } from './images.ts'
 import { createLogRetention } from './logs.ts'
+import { createOrphanImages } from './orphan-images.ts'
+import { createPushRetention } from './push-rows.ts'
 import { createReport, type Kind, type ReportResult, type RetentionRun } from './report.ts'
 import type { RetentionSettings } from './settings.ts'
 import { createSourceRetention } from './sources.ts'
@@ -25,6 +27,8 @@ export interface RetentionOptions {
     RegistryClient,
     'deleteRepository' | 'deletePublished' | 'deleteTags' | 'hasTags' | 'repositories'
   >
+  /** False: another server may use it as well. */
+  ownsRegistry: boolean
   objects: Pick<Objects, 'list' | 'remove'>
   lfs: LfsOrphans
   removeTags(appId: string, buildIds: readonly string[]): Promise<void>
@@ -48,10 +52,12 @@ export function createRetention(options: RetentionOptions) {
   const parts: [Kind, { run(run: RetentionRun): Promise<void> }][] = [
     ['image', createImageRetention(options)],
     ['cache', createCacheRetention(options)],
+    ['orphan', createOrphanImages(options)],
     ['source', createSourceRetention(options)],
     ['orphan', createLfsRetention(options)],
     ['log', createLogRetention(options)],
     ['build', createBuildRetention(options)],
+    ['push', createPushRetention(options)],
   ]
 
   const stopping = new AbortController()

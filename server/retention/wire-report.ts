@@ -28,6 +28,7 @@ export const WireReport = z
           source: { count: 0, bytes: 0 },
           log: { count: 0, bytes: 0 },
           build: { count: 0, bytes: 0 },
+          push: { count: 0, bytes: 0 },
           orphan: { count: 0, bytes: 0 },
         },
         deleted: [

@@ -100,6 +100,7 @@ test('a part that fails does not keep the others back', async (t) => {
   const { deleted, failures } = await bodyOf(reply)
   assert.deepEqual(failures, [
     { kind: 'cache', name: 'catalog of the registry', message: 'no registry' },
+    { kind: 'orphan', name: 'all of them', message: 'no registry' },
   ])
   assert.equal(deleted.length, 1)
 })

@@ -153,6 +153,7 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
       async *repositories() {},
       ...options.registry,
     },
+    ownsRegistry: true,
     objects,
     lfs: createLfsStore({ db, objects: createLocalObjects({ root: join(objectsRoot, 'lfs') }) }),
     removeTags: async () => {},
