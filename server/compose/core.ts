@@ -32,6 +32,8 @@ export interface Core extends Boot {
   store: BuildStore
   buildLog: BuildLog
   objects: Objects
+  /** On the disk of DATA_DIR. Throws AppError `disk_full`. */
+  requireRoom(): Promise<void>
   metrics: Metrics
 }
 
@@ -53,10 +55,11 @@ export async function startCore(boot: Boot, options: CoreOptions): Promise<Core>
   const listener = createListener({ url, log: log.child({ mod: 'listen' }) })
   await listener.start()
   releasers.add('listener', () => listener.stop())
+  const requireRoom = () => requireDiskRoom(paths.dataDir, freeBytesMinOf(config.diskFloorBytes))
   const opened = await openObjects(config.objects ?? { kind: 'folder', path: paths.objects }, {
     temporary: paths.fetchedObjects,
     log: log.child({ mod: 'objects' }),
-    requireRoom: () => requireDiskRoom(paths.dataDir, freeBytesMinOf(config.diskFloorBytes)),
+    requireRoom,
   })
   releasers.add('object storage', opened.close)
   return {
@@ -67,6 +70,7 @@ export async function startCore(boot: Boot, options: CoreOptions): Promise<Core>
     store: createBuildStore({ db }),
     buildLog: createBuildLog({ db, listener, watch: metrics.build.follow }),
     objects: opened.objects,
+    requireRoom,
     metrics,
   }
 }

@@ -17,6 +17,7 @@ export function localLink(core: ServerCore): ServerLink {
     referrers: createReferrerStore({ db: core.db }),
     mirror: core.mirror,
     use: core.repositoryUse,
+    requireRoom: core.requireRegistryRoom,
     baseUrl: () => GUEST_REGISTRY_URL,
     log: core.log.child({ mod: 'registry' }),
   })

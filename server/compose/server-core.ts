@@ -11,6 +11,7 @@ import { setQueueLimits, setSlots } from '../queue/slots.ts'
 import { startRegistry } from '../registry/child.ts'
 import { createRegistryClient, type RegistryClient } from '../registry/client.ts'
 import { createRepositoryUse, type RepositoryUse } from '../registry/repository-use.ts'
+import type { RequireRoom } from '../registry/room.ts'
 import type { RegistryUpstream } from '../registry/upstream.ts'
 import { createAppSecrets } from '../secrets/app-secrets.ts'
 import { createSecretCipher, type SecretCipher } from '../secrets/cipher.ts'
@@ -31,6 +32,8 @@ export interface ServerCore extends Core, StartedMirror {
   upstream: RegistryUpstream
   registryClient: RegistryClient
   repositoryUse: RepositoryUse
+  /** Throws AppError `disk_full` where it writes to the server's disk. */
+  requireRegistryRoom: RequireRoom | undefined
   desk: Desk
   /** Known once the server listens (PORT may be 0). */
   publicUrl(): string
@@ -81,6 +84,7 @@ export async function startServerCore(boot: Boot): Promise<ServerCore> {
     notes,
     registryClient: createRegistryClient({ upstream }),
     repositoryUse,
+    requireRegistryRoom: upstream.kind === 'socket' ? core.requireRoom : undefined,
     desk: createDesk({
       store,
       tokens,

@@ -127,6 +127,7 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
     referrers: createReferrerStore({ db }),
     mirror: core.mirror,
     use: core.repositoryUse,
+    requireRoom: core.requireRegistryRoom,
     baseUrl: core.publicUrl,
     log: log.child({ mod: 'registry' }),
   })
@@ -161,6 +162,7 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
       repositoriesRoot: paths.repositories,
       authenticate,
       live,
+      requireRoom: core.requireRoom,
       log: log.child({ mod: 'git' }),
     }),
     lfs: createLfsHttp({

@@ -8,8 +8,11 @@ import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import { Git } from 'node-git-server'
+import { AppError } from '../errors.ts'
 import { GIT_IDLE_MAX_MS, PACK_BYTES_MAX } from '../limits.ts'
+import { whileDiskRoom } from '../objects/disk-room.ts'
 import type { Log } from '../telemetry/log.ts'
+import { errorLines } from './denial.ts'
 import { GATED_SUFFIX } from './git-user.ts'
 import { createLibraryReply, type LibraryReply } from './library-reply.ts'
 import { type PushHead, PushTooLong, readFetchHead, readPushHead } from './pkt-line.ts'
@@ -47,12 +50,14 @@ export interface GitAdapterOptions {
   idleMaxMs?: number | undefined
   packBytesMax?: number | undefined
   stallMaxMs?: number | undefined
+  /** Of the disk that packs are written to. Throws AppError `disk_full`. */
+  requireRoom?: (() => Promise<void>) | undefined
 }
 
 export type GitAdapter = ReturnType<typeof createGitAdapter>
 
 export function createGitAdapter(options: GitAdapterOptions) {
-  const { root, log, stallMaxMs } = options
+  const { root, log, stallMaxMs, requireRoom = async () => {} } = options
   const { idleMaxMs = GIT_IDLE_MAX_MS, packBytesMax = PACK_BYTES_MAX } = options
 
   /** Hands a request over; resolves when it is answered or the client is gone. */
@@ -121,6 +126,28 @@ export function createGitAdapter(options: GitAdapterOptions) {
     }
   }
 
+  async function refuseWithoutRoom(): Promise<PushRefusal | undefined> {
+    try {
+      await requireRoom()
+      return undefined
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error
+      return { reasonFor: () => 'the server is out of disk', lines: errorLines(error) }
+    }
+  }
+
+  /** The disk may fill up while a pack comes: git then gets no more of it, and keeps nothing. */
+  function packFeed(head: PushHead, source: GitBody): Feed {
+    return async (body, ended, reply) => {
+      const passing = watchSize(head, reply)
+      const watched = { rest: () => whileDiskRoom(source.rest(), requireRoom) }
+      const error = await pump(head.bytes, watched, body, ended, passing)
+      if (!(error instanceof AppError)) return
+      reply.prefix(textPackets(head, errorLines(error)))
+      await drain(source)
+    }
+  }
+
   return {
     /** GET info/refs. */
     async advertise(request: GitRequest): Promise<void> {
@@ -136,7 +163,9 @@ export function createGitAdapter(options: GitAdapterOptions) {
       const source = readBody(request.req, idleMaxMs)
       const head = await readFetchHead(source)
       if (!head) return answer(request, EMPTY)
-      return forward(request, (body, ended) => pump(head, source, body, ended))
+      return forward(request, async (body, ended) => {
+        await pump(head, source, body, ended)
+      })
     },
 
     /** POST git-receive-pack. `decide` may name a reason to refuse the whole push. Throws PktLineError. */
@@ -151,18 +180,16 @@ export function createGitAdapter(options: GitAdapterOptions) {
         head = await readPushHead(source)
         // git's probe before a large push: it only wants to know whether it may.
         if (head.updates.length === 0) return await answer(request, EMPTY)
-        decision = decide(head)
+        decision = (await refuseWithoutRoom()) ?? decide(head)
       } catch (error) {
         if (!(error instanceof PushTooLong)) throw error
         head = error.head
         decision = tooLong(error.message)
       }
       if ('onProcess' in decision) {
-        const feed: Feed = (body, ended, reply) =>
-          pump(head.bytes, source, body, ended, watchSize(head, reply))
-        return forward(request, feed, decision)
+        return forward(request, packFeed(head, source), decision)
       }
-      for await (const _ of source.rest()); // git reads no answer before it has sent its pack
+      await drain(source)
       await answer(request, refusalReport(head, decision))
     },
   }
@@ -177,11 +204,11 @@ type Feed = (body: PassThrough, gitEnded: AbortSignal, reply: LibraryReply) => P
  */
 async function pump(
   head: Buffer,
-  source: GitBody,
+  source: Pick<GitBody, 'rest'>,
   body: PassThrough,
   ended: AbortSignal,
   passing: (bytes: number) => void = () => {},
-): Promise<void> {
+): Promise<unknown> {
   body.write(head)
   try {
     for await (const chunk of source.rest()) {
@@ -189,11 +216,18 @@ async function pump(
       if (ended.aborted || body.write(chunk)) continue
       await once(body, 'drain', { signal: ended }).catch(() => {}) // git has ended: the rest is dropped
     }
-  } catch {
-    // The client is gone, or sent what is not gzip: git sees the end of the pack too early and says so.
+  } catch (error) {
+    // The client is gone, sent what is not gzip, or the disk is full: git sees the end of the pack too early and says so.
+    return error
   } finally {
     body.end()
   }
+  return undefined
+}
+
+/** git reads no answer before it has sent its pack. */
+async function drain(source: GitBody): Promise<void> {
+  for await (const _ of source.rest());
 }
 
 async function answer({ res, service }: GitRequest, report: Buffer): Promise<void> {

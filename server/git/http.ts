@@ -40,6 +40,8 @@ export interface GitHttpOptions {
   packBytesMax?: number
   stallMaxMs?: number
   pushLimits?: PushLimits
+  /** Of the disk with the repositories. Throws AppError `disk_full`. */
+  requireRoom?: () => Promise<void>
 }
 
 interface Target extends AppTarget {
@@ -48,9 +50,9 @@ interface Target extends AppTarget {
 
 export function createGitHttp(options: GitHttpOptions): Middleware {
   const { apps, repositories, repositoriesRoot, authenticate, live, log } = options
-  const { idleMaxMs, packBytesMax, stallMaxMs } = options
+  const { idleMaxMs, packBytesMax, stallMaxMs, requireRoom } = options
   const resolveApp = createResolveApp({ apps, repositories })
-  const bounds = { idleMaxMs, packBytesMax, stallMaxMs }
+  const bounds = { idleMaxMs, packBytesMax, stallMaxMs, requireRoom }
   const adapter = createGitAdapter({ root: repositoriesRoot, log, ...bounds })
   const places = createPushPlaces(options.pushLimits)
 

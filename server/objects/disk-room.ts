@@ -24,7 +24,7 @@ export async function requireDiskRoom(
   const needed = Math.ceil(freeBytesMin / 1024 / 1024)
   throw new AppError(
     'disk_full',
-    `the build server has ${free} MiB of disk left and takes nothing to build below ${needed} MiB`,
+    `the build server has ${free} MiB of disk left and takes nothing in below ${needed} MiB`,
     { hint: 'tell its operator; nothing of this was kept' },
   )
 }

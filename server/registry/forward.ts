@@ -2,6 +2,7 @@
 // those pass that the registry's API needs: no credentials, no forwarded addresses, nothing hop-by-hop.
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
+import { bodyWhileRoom, type RequireRoom } from './room.ts'
 import { openUpstream, pathPrefix, type RegistryUpstream } from './upstream.ts'
 
 const REQUEST_HEADERS = ['accept', 'if-none-match', 'range', 'user-agent']
@@ -34,6 +35,8 @@ export interface ForwardTarget {
   keepsContentType: boolean
   /** What was already read of the request, instead of its stream. */
   body?: Buffer
+  /** Of what brings data. */
+  requireRoom?: RequireRoom | undefined
   /** Called with the reply before the client sees it; gives headers to add. */
   onReply?: (reply: IncomingMessage) => Promise<Record<string, string>>
 }
@@ -42,8 +45,9 @@ export async function forward(
   upstream: RegistryUpstream,
   req: IncomingMessage,
   res: ServerResponse,
-  { path, keepsContentType, body: read, onReply = async () => ({}) }: ForwardTarget,
+  target: ForwardTarget,
 ): Promise<void> {
+  const { path, keepsContentType, body: read, requireRoom, onReply = async () => ({}) } = target
   const method = req.method ?? 'GET'
   const hasBody = method === 'POST' || method === 'PUT' || method === 'PATCH'
   if (!hasBody) req.resume()
@@ -59,8 +63,14 @@ export async function forward(
   res.once('close', onClose)
   if (res.destroyed) onClose()
   try {
-    const body = hasBody ? (read ?? req) : undefined
-    const reply = await openUpstream(upstream, { method, path, headers, body, signal: gone.signal })
+    await requireRoom?.()
+    const watched = requireRoom && bodyWhileRoom(req, requireRoom)
+    const body = hasBody ? (read ?? watched?.body ?? req) : undefined
+    const request = { method, path, headers, body, signal: gone.signal }
+    const reply = await openUpstream(upstream, request).catch((error) => {
+      if (watched) req.resume() // who sends a blob reads no answer before
+      throw watched?.error() ?? error
+    })
     if (reply.statusCode === 401) {
       reply.resume()
       throw new UpstreamRefused(`the registry answered 401 to ${method} ${path.split('?', 1)[0]}`)

@@ -18,6 +18,7 @@ import type { ReferrerStore } from './referrer-store.ts'
 import { createReferrersEndpoint } from './referrers.ts'
 import { type Challenge, replyOci, replyUnauthorized } from './replies.ts'
 import type { RepositoryUse } from './repository-use.ts'
+import { bringsData, type RequireRoom } from './room.ts'
 import { createTokenEndpoint } from './token-endpoint.ts'
 import type { RegistryUpstream } from './upstream.ts'
 
@@ -29,6 +30,8 @@ export interface RegistryProxyOptions {
   /** Undefined: no other registry is mirrored. */
   mirror?: MirrorService | undefined
   use: Pick<RepositoryUse, 'pulled' | 'pushed' | 'goneSince'>
+  /** Of the registry's disk, when it is ours. */
+  requireRoom?: RequireRoom | undefined
   /** Scheme and host as this request's client knows us, for the challenge. */
   baseUrl(req: IncomingMessage): string
   log: Log
@@ -120,6 +123,7 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
     await forward(upstream, req, res, {
       path: routePath(route) + (search ? `?${search}` : ''),
       keepsContentType: route.kind === 'manifest',
+      requireRoom: bringsData(req, route, search) ? options.requireRoom : undefined,
       async onReply({ statusCode }) {
         if (route.kind !== 'manifest' || !isRead(method)) return {}
         if (statusCode === 200) use.pulled(route.repo)
@@ -175,6 +179,10 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
     } catch (error) {
       if (res.destroyed || res.writableEnded) return
       if (error instanceof ImageGone) return replyOci(res, 404, 'MANIFEST_UNKNOWN', error.message)
+      if (error instanceof AppError && error.code === 'disk_full') {
+        req.resume()
+        return replyOci(res, 507, 'UNAVAILABLE', error.message)
+      }
       if (error instanceof AppError && error.retryAfterSeconds !== undefined) {
         if (!res.headersSent) res.setHeader('retry-after', error.retryAfterSeconds)
         return replyOci(res, error.status, 'UNAVAILABLE', error.message)

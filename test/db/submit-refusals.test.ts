@@ -375,6 +375,6 @@ test('a full disk takes nothing to build', async (t) => {
   await assertRefused(api, post(['source', await tarGzOf(DOCKERFILE)]), [
     503,
     'disk_full',
-    /MiB of disk left and takes nothing to build below/,
+    /MiB of disk left and takes nothing in below/,
   ])
 })

@@ -64,6 +64,8 @@ export interface GitServerOptions {
   pushLimits?: PushLimits
   stallMaxMs?: number
   queuedMax?: number
+  /** Before a pack and while it comes. */
+  requireRoom?: () => Promise<void>
   log?: Log
 }
 
@@ -212,6 +214,7 @@ export async function givenGitServer(
       ...(packBytesMax === undefined ? {} : { packBytesMax }),
       ...(options.pushLimits === undefined ? {} : { pushLimits: options.pushLimits }),
       ...(options.stallMaxMs === undefined ? {} : { stallMaxMs: options.stallMaxMs }),
+      ...(options.requireRoom === undefined ? {} : { requireRoom: options.requireRoom }),
     }),
     lfs: createLfsHttp({
       store: lfs,

@@ -61,6 +61,7 @@ export async function givenProxy(
     mirror?: MirrorService
     use?: RepositoryUse
     databaseWaitMs?: number
+    requireRoom?: () => Promise<void>
   } = {},
 ): Promise<TestProxy> {
   const { db } = await givenDatabase(t)
@@ -71,6 +72,7 @@ export async function givenProxy(
     referrers: createReferrerStore({ db }),
     mirror: overrides.mirror,
     use: overrides.use ?? createRepositoryUse({ db, log: silent }),
+    requireRoom: overrides.requireRoom,
     baseUrl: () => proxyUrl,
     log: silent,
     ...(overrides.databaseWaitMs === undefined ? {} : { databaseWaitMs: overrides.databaseWaitMs }),
