@@ -10,7 +10,7 @@ import { UnexpectedReply } from '../registry/exchange.ts'
 import type { Publication } from '../registry/publish.ts'
 import type { Log } from '../telemetry/log.ts'
 import { type BranchImage, branchImageOf, moveBranch } from './branch-image.ts'
-import { parseImageName } from './image-name.ts'
+import { parseImageName, requireNotOfApp } from './image-name.ts'
 import { type BuildRow, toBuild } from './store.ts'
 import { transition } from './transitions.ts'
 
@@ -84,6 +84,8 @@ export function createFinish(options: FinishOptions) {
     try {
       if (asked !== undefined) {
         const { repository: to, tag } = parseImageName(asked, build.tenant)
+        // Looked at again: the app may have come since the build was queued.
+        await requireNotOfApp(db, { repository: to, tag }, build.tenant)
         await publishAs({ ...image, to, tag })
       }
       name = branch?.repository

@@ -1,5 +1,6 @@
 // `image_name`: where a build's image is published besides builds/<id>; only below the tenant's own apps.
-import { invalidRequest } from '../errors.ts'
+import type { Queryable } from '../db/pool.ts'
+import { AppError, invalidRequest } from '../errors.ts'
 import { isRepoName, isTag } from '../registry/names.ts'
 import { branchTag } from './branch-tag.ts'
 
@@ -34,6 +35,20 @@ export function parseImageName(text: string, tenant: string): ImageName {
   if (name) return name
   const shown = JSON.stringify(text.slice(0, 200))
   throw invalidRequest(`invalid image_name: ${shown} is not apps/${tenant}/<name>[:tag]`)
+}
+
+/** The tags there are an app's branches: nobody else moves one. Throws AppError `conflict`. */
+export async function requireNotOfApp(
+  db: Queryable,
+  { repository, tag }: ImageName,
+  tenant: string,
+): Promise<void> {
+  const name = repository.slice(repository.lastIndexOf('/') + 1)
+  if (!(await db('apps').where({ tenant, name }).first('id'))) return
+  throw new AppError(
+    'conflict',
+    `image_name=${repository}:${tag}: there is an app ${name}, and the tags there are its branches; give a name that no app has`,
+  )
 }
 
 function readImageName(text: string, tenant: string): ImageName | undefined {

@@ -21,6 +21,7 @@ import {
   rememberBuild,
   repeatedBuild,
 } from './idempotency.ts'
+import { parseImageName, requireNotOfApp } from './image-name.ts'
 import { lockQueue } from './queue-room.ts'
 import { requireReachable } from './repo-url.ts'
 import type { BuildRequest } from './schema.ts'
@@ -189,6 +190,7 @@ export function createSubmissions(options: SubmissionsOptions) {
         await lockQueue(trx, build.tenant)
         const before = repeatable && (await repeatedBuild(trx, repeatable))
         if (before) return before
+        await requireNameFree(trx, build)
         const builder = await builderOf(trx, build, app)
         const { id } = (await queue.enqueue({ ...build, builder }, trx)).build
         const lines = warnings.map((text) => ({ type: 'log' as const, line: `warning: ${text}` }))
@@ -211,6 +213,11 @@ export function createSubmissions(options: SubmissionsOptions) {
   }
 
   return { submit }
+}
+
+async function requireNameFree(trx: Knex.Transaction, { request, tenant }: NewBuild) {
+  const { image_name: name } = request
+  if (name !== undefined) await requireNotOfApp(trx, parseImageName(name, tenant), tenant)
 }
 
 /** Its row stays until the build is there. */

@@ -292,6 +292,23 @@ test('the same field twice, two policies that differ, and no source are refused'
   }
 })
 
+test('an image_name in the repository of an app would overwrite the images of its branches: it is refused', async (t) => {
+  const api = await givenApi(t)
+  await api.db('apps').insert({ id: 'a1', tenant: 'acme', name: 'web', settings: '{}' })
+  await api.db('apps').insert({ id: 'a2', tenant: 'other', name: 'site', settings: '{}' })
+  const source: Fields[number] = ['source', await tarGzOf(DOCKERFILE)]
+  for (const name of ['apps/acme/web:main', 'apps/acme/web']) {
+    const refusal: Refusal = [
+      409,
+      'conflict',
+      /^image_name=apps\/acme\/web:\w+: there is an app web/,
+    ]
+    await assertRefused(api, post(source, ['image_name', name]), refusal)
+  }
+  const free = await api.call('/builds', post(source, ['image_name', 'apps/acme/site:main']))
+  assert.equal(free.status, 202, 'an app of another tenant is another name')
+})
+
 test('weakness 19: a source_hash that is not the source’s is refused', async (t) => {
   const api = await givenApi(t)
   const source = await tarGzOf(DOCKERFILE)

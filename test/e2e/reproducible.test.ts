@@ -13,7 +13,7 @@ async function rebuilt(server: TestServer, token: string, attestations: string, 
     ['ref', 'main'],
     ['no_cache', noCache],
     ['attestations', attestations],
-    ['image_name', 'apps/acme/hello:again'],
+    ['image_name', 'apps/acme/hello-again'],
   )
   const reply = await server.api('/builds', token, { method: 'POST', body })
   const { id } = (await reply.json()) as { id: string }
@@ -39,7 +39,7 @@ test('the same commit built again without cache has the same digest, whatever is
   assert.equal(off.provenance?.attestations_digest, undefined)
 
   const auth = ['--src-tls-verify=false', '--src-creds', `ada:${token}`]
-  for (const name of [`builds/${first.id}`, 'apps/acme/hello:again']) {
+  for (const name of [`builds/${first.id}`, 'apps/acme/hello-again']) {
     assert.match(await runImage(t, imageName(server, name), auth), /hello/)
   }
 
