@@ -16,14 +16,15 @@ export async function deleteTags(upstream: RegistryUpstream, repo: string): Prom
   for (;;) {
     // The first page: what it had is gone when it is asked for again.
     const tags = await tagsPage(upstream, repo)
-    if (tags.length === 0) return emptied
+    const before = emptied.count
     for (const tag of tags) {
       const found = await readManifest(upstream, repo, tag)
-      if (!found) continue // another tag of the same manifest was deleted
+      if (!found) continue // another tag of the same manifest was deleted, or its data is lost
       const { blobs, manifests } = manifestParts(found.body)
       await deleteManifest(upstream, repo, found.digest)
       emptied.count += 1
       emptied.bytes += bytesOf([...blobs, ...manifests])
     }
+    if (emptied.count === before) return emptied
   }
 }

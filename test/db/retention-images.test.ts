@@ -76,6 +76,18 @@ test('an app says itself how many stay, and the last image of each branch always
   assert.equal(await isThere('builds/acme3:latest'), false)
 })
 
+test('a branch that was deleted and pushed again is there, in whatever order the server heard of it', async (t) => {
+  const { db, built, isThere, retention } = await givenHouse(t, { keepImages: 1 })
+  const appId = await givenApp(db, 'web')
+  await built('acme1', { appId, app: 'web', ref: 'refs/heads/main', days: 1 })
+  await built('acme2', { appId, app: 'web', ref: 'refs/heads/back', days: 2 })
+  const push = { app_id: appId, ref: 'refs/heads/back', pusher: 'ada', source: 'push' }
+  await db('pushes').insert({ ...push, seq: 8, old_sha: '0'.repeat(40), new_sha: 'a'.repeat(40) })
+  await db('pushes').insert({ ...push, seq: 7, old_sha: 'b'.repeat(40), new_sha: '0'.repeat(40) })
+  await runPart(retention)
+  assert.equal(await isThere('builds/acme2:latest'), true)
+})
+
 test('with an image go its attestations and what was pushed about it', async (t) => {
   const { db, push, put, isThere, retention } = await givenHouse(t, { uploadDays: 30 })
   const digest = await push('builds/acme1')
