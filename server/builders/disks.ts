@@ -152,11 +152,13 @@ export function createBuilderDisks(options: BuilderDisksOptions) {
       const isOurs = row?.generation_worker === worker
       for (const name of names) {
         const file = join(root, key, name)
-        if (inUse.has(file) || (isOurs && name === `${row.generation}.img`)) continue
+        // A build may have taken it since the sweep began.
+        if (inUse.has(file) || live.has(file)) continue
+        if (isOurs && name === `${row.generation}.img`) continue
         await rm(file, { recursive: true, force: true })
         removed.push(`${key}/${name}`)
       }
-      const isBusy = [...inUse].some((file) => file.startsWith(join(root, key)))
+      const isBusy = [...inUse, ...live.keys()].some((file) => file.startsWith(join(root, key)))
       if (!row && !isBusy) await rm(join(root, key), { recursive: true, force: true })
     }
     return removed
