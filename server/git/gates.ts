@@ -86,12 +86,15 @@ export function createGates({ db, store, queue, repositories, log }: GatesOption
       }
     },
 
-    /** Those of an app none of whose pushes is under way. */
-    async settleApp(app: MovedRef['app']): Promise<void> {
+    /** Those of an app, unless a push of it is under way: its builds are its own. */
+    async settleApp(app: MovedRef['app'], isPushed: () => boolean): Promise<void> {
+      if (isPushed()) return
       const left = await db('builds')
         .where({ app_id: app.id, gate: 'closed' })
         .whereIn('status', ['queued', 'building', 'pushing'])
         .orderBy('created_at')
+      // One that began in the meantime may have queued some of these.
+      if (isPushed()) return
       for (const row of left) await settle(toBuild(row), app, 'reconcile')
     },
   }

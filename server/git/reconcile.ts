@@ -38,7 +38,7 @@ export function createReconciler(options: ReconcilerOptions) {
     for (const app of await apps.all()) {
       await guard({ app }, async () => {
         // A gated build whose push died knows nothing of a branch that moved all the same: it comes first.
-        if (!live.hasApp(app.id)) await gates.settleApp(app)
+        await gates.settleApp(app, () => live.hasApp(app.id))
       })
       for (const ref of await builtRefs(app)) {
         await guard({ app, ref }, async () => {

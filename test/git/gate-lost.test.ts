@@ -126,6 +126,21 @@ test('a gated build under way is left alone by the reconciler', async (t) => {
   assert.equal((await push.done).exitCode, 0)
 })
 
+test('a gated push that begins while the reconciler looks keeps its build', async (t) => {
+  const gated = await givenGatedServer(t)
+  const { server, build } = gated
+  const { id } = await givenOrphan(gated)
+  const app = await server.app('web')
+  let looks = 0
+  await server.gates.settleApp(app, () => {
+    looks += 1
+    return looks > 1
+  })
+  assert.equal((await build(id)).status, 'queued')
+  await server.gates.settleApp(app, () => false)
+  assert.equal((await build(id)).status, 'cancelled')
+})
+
 test('of two gated pushes to one branch the slower is rejected, and its build is not ready', async (t) => {
   const { server, repo, tip, build, buildTags } = await givenGatedServer(t)
   const first = repo.startPush('hypeman', 'main')

@@ -24,7 +24,7 @@ import { prependPath } from '../../server/config.ts'
 import type { Listener } from '../../server/db/listen.ts'
 import type { Db } from '../../server/db/pool.ts'
 import { createAdmission } from '../../server/git/admission.ts'
-import { createGates } from '../../server/git/gates.ts'
+import { createGates, type Gates } from '../../server/git/gates.ts'
 import { createGitUser, type GitUser } from '../../server/git/git-user.ts'
 import { createHookHandlers } from '../../server/git/hook-handlers.ts'
 import { createHookSocket, type HookSocket } from '../../server/git/hook-socket.ts'
@@ -82,6 +82,7 @@ export interface GitServer {
   repositories: Repositories
   live: LivePushes
   intake: Intake
+  gates: Gates
   reconciler: Reconciler
   hooks: HookSocket
   token(request?: Partial<ApiTokenRequest>): Promise<string>
@@ -236,7 +237,7 @@ export async function givenGitServer(
   const reconciler = createReconciler({ db, apps, repositories, intake, gates, live, log })
   const token = (request: Partial<ApiTokenRequest> = {}) =>
     tokens.mintApi({ sub: 'ada', tenant: 'acme', ...request })
-  const parts = { db, listener, apps, git, lfs, repositories, live, intake }
+  const parts = { db, listener, apps, git, lfs, repositories, live, intake, gates }
   const server = { url, root, hookSocketPath, user, ...parts }
   return {
     ...server,
