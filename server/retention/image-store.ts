@@ -38,7 +38,7 @@ export function createImageStore({ db }: { db: Db }) {
   ): Promise<TenantImage[]> {
     const found = await rows<ImageRow>(
       db,
-      `select id, tenant, ref, request->>'image_name' as image_name, created_at, completed_at,
+      `select id, tenant, app, ref, request->>'image_name' as image_name, created_at, completed_at,
          (select pulled_at from repository_use where repo = 'builds/' || builds.id) as pulled_at,
          exists (
            select from branch_images
@@ -172,6 +172,7 @@ export function createImageStore({ db }: { db: Db }) {
 interface ImageRow {
   id: string
   tenant: string
+  app: string | null
   ref: string | null
   image_name: string | null
   created_at: Date
@@ -202,12 +203,13 @@ function toPublished(row: PublishedRow): PublishedBuild {
   }
 }
 
-/** A branch, else the repository it was published in. */
+/** A branch of its app, else the repository it was published in: a branch elsewhere says nothing here. */
 function toImage(row: ImageRow): TenantImage {
+  const ref = row.app === null ? null : row.ref
   return {
     id: row.id,
     tenant: row.tenant,
-    line: row.ref ?? row.image_name?.split(':')[0],
+    line: ref ?? row.image_name?.split(':')[0],
     isBranchImage: row.is_branch_image,
     createdAt: row.created_at,
     completedAt: row.completed_at,

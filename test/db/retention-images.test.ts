@@ -88,6 +88,24 @@ test('a branch that was deleted and pushed again is there, in whatever order the
   assert.equal(await isThere('builds/acme2:latest'), true)
 })
 
+test('what is fetched from a main branch elsewhere does not take the last image from another name', async (t) => {
+  const { built, isThere, retention } = await givenHouse(t, { uploadDays: 30 })
+  const fetched = (image_name: string, days: number) => ({
+    ref: 'refs/heads/main',
+    request: { repo_url: 'https://git.example.org/app', image_name },
+    days,
+  })
+  await built('acme1', fetched('apps/acme/site:v1', 40))
+  await built('acme2', fetched('apps/acme/shop:v1', 35))
+  await built('acme3', fetched('apps/acme/shop:v2', 1))
+  const { deleted } = await runPart(retention)
+  assert.deepEqual(
+    deleted.map(({ name }) => name),
+    ['acme2'],
+  )
+  assert.equal(await isThere('apps/acme/site:v1'), true)
+})
+
 test('with an image go its attestations and what was pushed about it', async (t) => {
   const { db, push, put, isThere, retention } = await givenHouse(t, { uploadDays: 30 })
   const digest = await push('builds/acme1')

@@ -29,6 +29,14 @@ test('another one is readable in its tag, and shares it with none', () => {
   assert.notEqual(branchTag(branchTag('feature/x')), branchTag('feature/x'))
 })
 
+test('a branch that is called like the referrers of an image does not go with that image', () => {
+  const name = `sha256-${'a'.repeat(64)}`
+  for (const branch of [name, `${name}.sig`]) {
+    assert.match(branchTag(branch), /^sha256_a{64}[.a-z]*-[0-9a-f]{10}$/)
+  }
+  assert.equal(branchTag('sha256-fix'), 'sha256-fix')
+})
+
 test('every branch name git accepts has a tag the registry accepts, its own', () => {
   const names = fc
     .array(fc.oneof(fc.string(), fc.constantFrom('a', '-', '/', '.', 'x'.repeat(90), '0123456789')))
