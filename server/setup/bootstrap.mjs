@@ -4,7 +4,7 @@
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { ensureNodeModules } from './bootstrap/node-modules.mjs'
 import { machineProblem } from './bootstrap/requirements.mjs'
-import { runTests } from './bootstrap/test-run.mjs'
+import { runClientTests, runTests } from './bootstrap/test-run.mjs'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const inRoot = (path) => pathToFileURL(`${root}${path}`).href
@@ -14,6 +14,10 @@ const VERBS = {
   async test(args) {
     await setUp()
     process.exitCode = await runTests(root, args)
+  },
+  async 'test:clients'(args) {
+    await setUp()
+    process.exitCode = await runClientTests(root, args)
   },
   async bench(args) {
     await setUp()

@@ -13,7 +13,7 @@ const COUNTS = ['tests', 'suites', 'pass', 'fail', 'cancelled', 'skipped', 'todo
 
 /** Returns the exit code. */
 export async function runTests(root, filters) {
-  const groups = groupFiles(testFiles(root), filters)
+  const groups = groupFiles(testFiles(root, '.test.ts'), filters)
   if (groups.length === 0) {
     process.stderr.write(`error: no test file has ${filters.join(' or ')} in its path\n`)
     return 1
@@ -25,9 +25,18 @@ export async function runTests(root, filters) {
   return results.every(({ code }) => code === 0) ? 0 : 1
 }
 
-function testFiles(root) {
+/** `npm run test:clients`: git clients from other registries, one after the other. Returns the exit code. */
+export async function runClientTests(root, filters) {
+  const isChosen = (file) => filters.length === 0 || filters.some((word) => file.includes(word))
+  const files = testFiles(root, '.clients.ts').filter(isChosen)
+  if (files.length > 0) return (await runGroup(root, { files, concurrency: 1 })).code
+  process.stderr.write(`error: no client of test/clients has ${filters.join(' or ')} in its name\n`)
+  return 1
+}
+
+function testFiles(root, ending) {
   return readdirSync(join(root, 'test'), { recursive: true })
-    .filter((name) => name.endsWith('.test.ts'))
+    .filter((name) => name.endsWith(ending))
     .map((name) => `test/${name}`)
     .sort()
 }

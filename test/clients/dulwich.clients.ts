@@ -1,0 +1,3 @@
+import { testPythonClient } from './python.ts'
+
+await testPythonClient('dulwich')
