@@ -5,7 +5,7 @@ import type { EventEmitter } from 'node:events'
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join } from 'node:path'
-import { PassThrough } from 'node:stream'
+import { type Duplex, PassThrough } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import { Git } from 'node-git-server'
 import { AppError } from '../errors.ts'
@@ -17,7 +17,8 @@ import { GATED_SUFFIX } from './git-user.ts'
 import { createLibraryReply, type LibraryReply } from './library-reply.ts'
 import { type PushHead, PushTooLong, readFetchHead, readPushHead } from './pkt-line.ts'
 import { type GitBody, readBody } from './request-body.ts'
-import { type PushRefusal, refusalReport, textPackets } from './sideband.ts'
+import { type PushRefusal, refusalReport, SIDEBAND, textPackets } from './sideband.ts'
+import { wholeAnswer } from './whole-answer.ts'
 
 const STDERR_BYTES_KEPT = 2_000
 const EMPTY = Buffer.alloc(0)
@@ -66,12 +67,12 @@ export function createGitAdapter(options: GitAdapterOptions) {
     method: string,
     url: string,
     feed: Feed,
-    push?: AcceptedPush,
+    push?: HandedPush,
   ): Promise<void> {
     // An instance per request, so that its events can't be another's.
     const suffix = push?.isGated ? GATED_SUFFIX : ''
     const git = new Git((name = '') => join(root, name) + suffix, { autoCreate: false })
-    const reply = createLibraryReply(request.res, stallMaxMs)
+    const reply = createLibraryReply(request.res, stallMaxMs, push?.through)
     const body = new PassThrough()
     const ended = new AbortController()
     const fail = (error: Error) => {
@@ -112,7 +113,7 @@ export function createGitAdapter(options: GitAdapterOptions) {
     if (request.service === 'git-upload-pack') void answered.then(() => child.kill())
   }
 
-  async function forward(request: GitRequest, feed: Feed, push?: AcceptedPush): Promise<void> {
+  async function forward(request: GitRequest, feed: Feed, push?: HandedPush): Promise<void> {
     const { repository, service } = request
     await hand(request, 'POST', `/${repository}/${service}`, feed, push)
   }
@@ -187,12 +188,18 @@ export function createGitAdapter(options: GitAdapterOptions) {
         decision = tooLong(error.message)
       }
       if ('onProcess' in decision) {
-        return forward(request, packFeed(head, source), decision)
+        const through = head.capabilities.has(SIDEBAND) ? wholeAnswer() : undefined
+        return forward(request, packFeed(head, source), { ...decision, through })
       }
       await drain(source)
       await answer(request, refusalReport(head, decision))
     },
   }
+}
+
+interface HandedPush extends AcceptedPush {
+  /** What git's answer goes through on its way to the client. */
+  through: Duplex | undefined
 }
 
 type Feed = (body: PassThrough, gitEnded: AbortSignal, reply: LibraryReply) => Promise<void>

@@ -1,7 +1,7 @@
 // What node-git-server is given for a response: it never fails and is always drained, so that a client that
 // leaves can neither crash the server (an 'error' nobody listens for) nor block git and its hook for ever.
 import type { ServerResponse } from 'node:http'
-import { PassThrough } from 'node:stream'
+import { type Duplex, PassThrough } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import { GIT_STALL_MAX_MS } from '../limits.ts'
 
@@ -19,6 +19,7 @@ export interface LibraryReply {
 export function createLibraryReply(
   res: ServerResponse,
   stallMaxMs = GIT_STALL_MAX_MS,
+  through: Duplex = new PassThrough(),
 ): LibraryReply {
   const out = new PassThrough()
   let hasBegun = false
@@ -44,13 +45,13 @@ export function createLibraryReply(
   const stopWatch = cutStalled(res, stallMaxMs)
   void done.then(() => {
     stopWatch()
-    out.unpipe(res)
-    out.resume()
+    through.unpipe(res)
+    through.resume()
   })
   out.once('data', () => {
     hasBegun = true
   })
-  out.pipe(res)
+  out.pipe(through).pipe(res)
   return {
     fake: out as unknown as ServerResponse,
     prefix(bytes: Buffer): void {

@@ -127,15 +127,22 @@ export async function readFetchHead(source: ByteSource): Promise<Buffer | undefi
   return bytes
 }
 
+/** Of the packet that begins there, its length included; undefined = there begins none. */
+export function packetLength(bytes: Buffer): number | undefined {
+  const digits = bytes.toString('latin1', 0, LENGTH_BYTES)
+  const length = /^[0-9a-fA-F]{4}$/.test(digits) ? Number.parseInt(digits, 16) : -1
+  if (length === 0) return LENGTH_BYTES
+  return length <= LENGTH_BYTES || length > PACKET_BYTES_MAX ? undefined : length
+}
+
 async function readPacket(source: ByteSource): Promise<{ bytes: Buffer; content?: Buffer }> {
   const prefix = await source.take(LENGTH_BYTES)
   if (!prefix) throw new PktLineError('the request ends before its first flush packet')
-  const digits = prefix.toString('latin1')
-  const length = /^[0-9a-fA-F]{4}$/.test(digits) ? Number.parseInt(digits, 16) : -1
-  if (length === 0) return { bytes: prefix }
-  if (length <= LENGTH_BYTES || length > PACKET_BYTES_MAX) {
-    throw new PktLineError(`bad packet length ${JSON.stringify(digits)}`)
+  const length = packetLength(prefix)
+  if (length === undefined) {
+    throw new PktLineError(`bad packet length ${JSON.stringify(prefix.toString('latin1'))}`)
   }
+  if (length === LENGTH_BYTES) return { bytes: prefix }
   const content = await source.take(length - LENGTH_BYTES)
   if (!content) throw new PktLineError('the request ends inside a packet')
   return { bytes: Buffer.concat([prefix, content]), content }

@@ -52,7 +52,8 @@ export function parsePushOptions(given: readonly string[]): PushOptions {
     const [, name = option, value] = /^([^=]*)=(.*)$/s.exec(option) ?? []
     const flag = Object.hasOwn(FLAGS, name) ? FLAGS[name] : undefined
     if (flag !== undefined) {
-      if (value !== undefined) throw wrong(option, `${name} takes no value`)
+      // go-git puts a "=" behind every name.
+      if (value) throw wrong(option, `${name} takes no value`)
       flags[flag] = true
     } else if (name === 'timeout') {
       if (timeoutSeconds !== undefined) throw wrong(option, 'timeout is given twice')

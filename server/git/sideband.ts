@@ -2,9 +2,9 @@
 // for the person. Said in the push's reply, because the text of an HTTP error there is not shown.
 import { FLUSH, type PushHead, pkt, type RefUpdate } from './pkt-line.ts'
 
-const REPORT_BAND = 1
-const TEXT_BAND = 2
-const SIDEBAND = 'side-band-64k'
+export const REPORT_BAND = 1
+export const TEXT_BAND = 2
+export const SIDEBAND = 'side-band-64k'
 /** Of a side-band-64k packet, without its length and band. */
 const BAND_BYTES_MAX = 65_515
 
@@ -29,7 +29,7 @@ export function textPackets({ capabilities }: PushHead, lines: readonly string[]
   return Buffer.concat([...band(TEXT_BAND, Buffer.from(lines.map((line) => `${line}\n`).join('')))])
 }
 
-function* band(number: number, data: Buffer): Generator<Buffer> {
+export function* band(number: number, data: Buffer): Generator<Buffer> {
   for (let at = 0; at < data.length; at += BAND_BYTES_MAX) {
     yield pkt(Buffer.concat([Buffer.from([number]), data.subarray(at, at + BAND_BYTES_MAX)]))
   }

@@ -126,3 +126,13 @@ test('quiet shows how a build begins and ends, and the last lines of what failed
   assert.doesNotMatch(text, /Builder VM ready|Starting the builder|…/)
   assert.match(text, /Last lines of \[1\/1\] RUN make:\n +cc -o x\nerror: build/)
 })
+
+test('a flag with an empty value, as go-git sends it, is the flag', async (t) => {
+  const server = await givenGitServer(t)
+  server.endAll()
+  const repo = await server.givenClient(t, 'web')
+  const { exitCode, text } = await repo.push('-o', 'no-cache=', 'hypeman', 'main')
+  assert.equal(exitCode, 0, text)
+  assert.doesNotMatch(text, /warning|error/)
+  assert.equal((await server.builds())[0]?.request.no_cache, true)
+})

@@ -9,6 +9,8 @@ const FAILURE = {
   failure_class: 'build',
   error: 'step 5 ([4/7] RUN make) failed with exit code 1',
 }
+/** git sends its text in pieces of 128 bytes, wherever a character is cut by that. */
+const WIDE = `Grüße ${'世界'.repeat(100)}`
 const MAIN = 'refs/heads/main:refs/heads/main'
 
 interface Given extends GatedServer {
@@ -49,8 +51,8 @@ export function testClient(client: GitClient): void {
       const id = await shownBuild(pushed)
       await server.move(id, 'queued', 'building')
       await server.say(id, { type: 'step', step: { ...STEP, state: 'started' } })
-      await server.say(id, { type: 'log', line: 'Grüße, 世界', step: STEP.n })
-      await pushed.saw(/Grüße, 世界/)
+      await server.say(id, { type: 'log', line: WIDE, step: STEP.n })
+      await pushed.saw(new RegExp(`${WIDE}\\n`))
       assert.equal((await build(id)).status, 'building', 'the text comes while it runs')
       await server.pass(id)
       const { ok, reason, text } = await pushed.done

@@ -60,7 +60,11 @@ export function follow(work: (say: (text: string) => void) => Promise<Verdict>):
         waiting.add(look)
         look()
         const tooLate = (how: unknown) =>
-          reject(new Error(`the push ended without ${pattern}: ${JSON.stringify(how)}`))
+          reject(
+            new Error(
+              `the push ended without ${pattern}: ${how instanceof Error ? how.message : JSON.stringify(how)}`,
+            ),
+          )
         done.then(tooLate, tooLate)
       }),
   }

@@ -1,4 +1,5 @@
 # Pushes with dulwich. Reads the order as JSON from stdin; prints one JSON message per line.
+import codecs
 import json
 import sys
 
@@ -11,8 +12,11 @@ def say(message):
     print(json.dumps(message), flush=True)
 
 
+decoder = codecs.getincrementaldecoder("utf-8")()
+
+
 def on_text(data):
-    say({"text": data.decode()})
+    say({"text": decoder.decode(data)})
 
 
 def push(order):
