@@ -8,8 +8,8 @@ import { lockFile } from './lock-file.ts'
 import { heldParts } from './parts-in-use.ts'
 import { SYSTEM_CACHE } from './reachable.ts'
 
-/** `agent-<hash>`, `builder-disk-<hash>`, and `builder-<hash>` where unprivileged users can reach it. */
-const CHANGING = /^(agent|builder(?:-image|-disk|-root|-pulled)?)-[0-9a-f]{8,64}$/
+/** `agent-<hash>`, `client-<name>-<hash>` (of `npm run test:clients`), `builder-disk-<hash>`, and `builder-<hash>` where unprivileged users can reach it. */
+const CHANGING = /^(agent|client-[a-z0-9-]+|builder(?:-image|-disk|-root|-pulled)?)-[0-9a-f]{8,64}$/
 const LEFT = '.old-'
 const DAY_MS = 24 * 3_600_000
 

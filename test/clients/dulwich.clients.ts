@@ -1,3 +1,3 @@
 import { testPythonClient } from './python.ts'
 
-await testPythonClient('dulwich')
+await testPythonClient('dulwich', { showsAsciiOnly: true })

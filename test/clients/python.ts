@@ -6,7 +6,10 @@ import { testClient } from '../helpers/client-behaviour.ts'
 import { programClient } from '../helpers/git-clients.ts'
 import { apt, clientPart, pinned, programs, source } from './parts.ts'
 
-export async function testPythonClient(name: string): Promise<void> {
+export async function testPythonClient(
+  name: string,
+  facts: { showsAsciiOnly?: boolean } = {},
+): Promise<void> {
   const version = await pinned(`${name}/requirements.txt`, new RegExp(`^${name}==(\\S+)$`, 'm'))
   const folder = await clientPart({
     name,
@@ -29,6 +32,6 @@ export async function testPythonClient(name: string): Promise<void> {
     },
   })
   const command = [join(folder, 'bin/python'), source(name, 'push.py')] as const
-  const client = { name: `${name} ${version}`, sendsOptions: true, command: [...command] as const }
-  testClient(programClient(client))
+  const title = `${name} ${version}`
+  testClient(programClient({ ...facts, name: title, sendsOptions: true, command }))
 }

@@ -34,6 +34,8 @@ export interface GitClient {
   name: string
   /** Whether it can send push options. */
   sendsOptions: boolean
+  /** It shows `?` for every byte that is not ASCII. */
+  showsAsciiOnly?: boolean
   push(order: PushOrder): ClientPush
 }
 
@@ -70,16 +72,14 @@ export function follow(work: (say: (text: string) => void) => Promise<Verdict>):
   }
 }
 
-export interface ClientProgram {
-  name: string
-  sendsOptions: boolean
+export interface ClientProgram extends Omit<GitClient, 'push'> {
   command: readonly [string, ...string[]]
   env?: Record<string, string>
 }
 
 type Message = { text: string } | Verdict
 
-export function programClient({ name, sendsOptions, command, env }: ClientProgram): GitClient {
+export function programClient({ command, env, ...client }: ClientProgram): GitClient {
   const [file, ...args] = command
   const run = async (order: PushOrder, say: (text: string) => void): Promise<Verdict> => {
     const child = spawn(file, args, {
@@ -104,7 +104,7 @@ export function programClient({ name, sendsOptions, command, env }: ClientProgra
     child.stdin.end(`${JSON.stringify(order)}\n`)
     const [[code, signal]] = await Promise.all([once(child, 'exit'), once(lines, 'close')])
     if (verdict) return verdict
-    throw new Error(`${name} ended with ${signal ?? code} and without a verdict: ${errors}`)
+    throw new Error(`${client.name} ended with ${signal ?? code} and without a verdict: ${errors}`)
   }
-  return { name, sendsOptions, push: (order) => follow((say) => run(order, say)) }
+  return { ...client, push: (order) => follow((say) => run(order, say)) }
 }

@@ -41,7 +41,13 @@ const want = (version: string) => ({
 
 test('old versions of what changes often go; young ones and everything else stay', async (t) => {
   const { dir, given, parts } = await givenCache(t)
-  const old = [`agent-${HASH}`, `builder-image-${HASH}`, `builder-${HASH}`, `builder-root-${HASH}`]
+  const old = [
+    `agent-${HASH}`,
+    `client-go-git-${HASH}`,
+    `builder-image-${HASH}`,
+    `builder-${HASH}`,
+    `builder-root-${HASH}`,
+  ]
   for (const name of old) await given(name, 8)
   const stays = [`agent-111111111111`, `builder-base-${HASH}`, 'buildkit-v0.33.1', 'microvm-probe']
   for (const name of stays) await given(name, name.startsWith('agent') ? 6 : 800)
