@@ -7,7 +7,10 @@ import { shortName } from './progress.ts'
 import type { BuildConfig, FailedStep, FailureClass } from './protocol.ts'
 
 export interface FailureFacts {
-  config: Pick<BuildConfig, 'registry_url' | 'registry_public_name' | 'network_mode' | 'cache_disk'>
+  config: Pick<
+    BuildConfig,
+    'registry_url' | 'registry_public_name' | 'registry_mirrors' | 'network_mode' | 'cache_disk'
+  >
   exitCode: number | null
   /** buildctl's last `error: …` line, or empty. */
   error: string
@@ -88,11 +91,18 @@ function explainStep(where: string, ran: RegExpExecArray, oomKills: number): Fai
 
 function explainPull(ref: string, error: string, facts: FailureFacts): Failure {
   const { registry_url: tunnel, registry_public_name: name, network_mode: mode } = facts.config
+  const { registry_mirrors: mirrors = [] } = facts.config
   const isOurs = ref.startsWith(`${tunnel}/`) || ref.startsWith(`${name}/`)
   const message = `base image ${ref} could not be loaded: ${error}`
   if (!UNREACHABLE.test(error)) return { failure_class: 'build', error: clip(message) }
   if (isOurs) return { failure_class: 'registry', error: clip(message) }
-  const hint = mode === 'isolated' ? ' (this build is isolated: only images of this registry)' : ''
+  if (mode !== 'isolated') return { failure_class: 'build', error: clip(message) }
+  // Nothing else answers for it then: the mirror had none, and its registry did not answer.
+  if (mirrors.some((host) => ref.startsWith(`${host}/`))) {
+    return { failure_class: 'registry', error: clip(message) }
+  }
+  const others = mirrors.length === 0 ? '' : `, and of ${mirrors.join(', ')}`
+  const hint = ` (this build is isolated: only images of this registry${others})`
   return { failure_class: 'build', error: clip(message) + hint }
 }
 

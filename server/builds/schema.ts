@@ -45,7 +45,11 @@ export const DomainPattern = z
 
 export const BuildPolicy = z
   .strictObject({
-    timeout_seconds: z.int().min(1).max(BUILD_TIMEOUT_SECONDS_MAX).optional(),
+    timeout_seconds: z
+      .int()
+      .min(1, { error: 'must be at least 1' })
+      .max(BUILD_TIMEOUT_SECONDS_MAX, { error: `must be at most ${BUILD_TIMEOUT_SECONDS_MAX}` })
+      .optional(),
     memory_mb: z.int().min(BUILD_MEMORY_MB_MIN).max(BUILD_MEMORY_MB_MAX).optional(),
     cpus: z.int().min(1).max(BUILD_CPUS_MAX).optional(),
     network_mode: z.enum(['isolated', 'egress']).optional(),

@@ -231,7 +231,10 @@ function prepareUpload(
   source: UploadedSource | undefined,
 ): Prepared {
   for (const name of ['ref', 'commit'] as const) {
-    if (fields[name] !== undefined) throw invalidRequest(`${name} needs app: whose it is`)
+    if (fields[name] !== undefined)
+      throw invalidRequest(
+        `${name} needs ${name === 'ref' ? 'app or repo_url' : 'app'}: whose it is`,
+      )
   }
   if (!source) throw invalidRequest('source is required')
   checkSource(source, fields)

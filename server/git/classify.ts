@@ -15,6 +15,9 @@ export const BRANCHES = 'refs/heads/'
 const TAGS = 'refs/tags/'
 const HOSTED_HINT = 'push branches and tags only: git push hypeman --all, then --tags'
 const BUILD_TAGS = 'refs/tags/builds/'
+/** A fetch brings them along, and then --tags pushes them. */
+const BUILD_TAGS_HINT =
+  'choose another tag name; after a fetch of builds/* push tags by name, without --tags'
 /** git allows line separators of Unicode in names; terminals and regular expressions do not agree on them. */
 const UNSHOWABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g
 
@@ -30,7 +33,7 @@ export function classify(update: RefUpdate, rules: RefRules): Classified {
   }
   if (ref.startsWith(BUILD_TAGS)) {
     const reason = `${ref} is for the server: it writes these tags when a build is ready`
-    return { kind: 'refused', update, reason, hint: 'choose another tag name' }
+    return { kind: 'refused', update, reason, hint: BUILD_TAGS_HINT }
   }
   const isDeletion = newSha === ZERO_OID
   if (ref.startsWith(TAGS)) return { kind: isDeletion ? 'deleted' : 'tag', update }

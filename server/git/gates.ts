@@ -66,7 +66,7 @@ export function createGates({ db, store, queue, repositories, log }: GatesOption
       const update = { oldSha: latest?.newSha ?? '0'.repeat(40), newSha: commit, ref }
       if (await open(id, { app, update, pusher, source })) return
     }
-    await close(id, `${ref} did not move: its push was over before`)
+    await close(id, `${ref} did not move: its push ended before the build did`)
     log.info({ buildId: id, app: app.name, ref }, 'gated build cancelled: its branch did not move')
   }
 

@@ -62,14 +62,17 @@ export function secretsService(
 
 function sayMissing(
   missing: readonly SecretRef[],
-  { app, tenant }: Pick<ClaimedBuild, 'app' | 'tenant'>,
+  { app, tenant, request }: Pick<ClaimedBuild, 'app' | 'tenant' | 'request'>,
 ): string {
   const ids = missing.map(({ id }) => id)
   const what =
     ids.length === 1 ? `secret ${ids[0]} is not set` : `secrets ${ids.join(', ')} are not set`
   const [id] = ids
   const byApi = app === undefined ? '' : `PUT /apps/${app}/secrets/${id}, or `
-  return `${what}: ${byApi}a file ${tenant}/${id} or shared/${id} in BUILD_SECRETS_DIR; mark it optional to build without it`
+  const without = missing.some((each) => each.id === request.repo_secret)
+    ? ''
+    : '; mark it optional to build without it'
+  return `${what}: ${byApi}a file ${tenant}/${id} or shared/${id} in BUILD_SECRETS_DIR${without}`
 }
 
 function describe({ id, env_var: name, optional }: SecretRef, value: Buffer | undefined): string {

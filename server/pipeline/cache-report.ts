@@ -2,7 +2,7 @@
 import type { CacheUse } from '../../agent/protocol.ts'
 import type { BuilderDisk } from '../builders/disks.ts'
 import type { NewEvent } from '../builds/event-store.ts'
-import type { CacheFacts } from '../builds/schema.ts'
+import type { BuildRequest, CacheFacts } from '../builds/schema.ts'
 import { type CachePlan, cacheUsed } from '../cache/plan.ts'
 import { STEPS_COUNTED_MAX } from '../limits.ts'
 
@@ -52,8 +52,12 @@ function sourceOf(isWarm: boolean, isFound: boolean): CacheFacts['source'] {
 }
 
 /** Nothing is said of a build without steps. */
-export function cacheLine({ source, steps_total: total, steps_cached: cached }: CacheFacts) {
+export function cacheLine(
+  { source, steps_total: total, steps_cached: cached }: CacheFacts,
+  { no_cache: isCold }: Pick<BuildRequest, 'no_cache'>,
+): string | undefined {
   if (total === 0) return undefined
+  if (isCold) return 'Cache: not used, as asked for (no_cache)'
   const from = source === 'none' ? '' : `, from ${FROM[source]}`
   return `Cache: ${cached} of ${total} steps${from}`
 }

@@ -151,7 +151,7 @@ export function createPipeline(options: PipelineOptions) {
       const image = await verifyImage(build, result, (repository, digest) =>
         options.findImage(repository, digest, given.registryToken),
       )
-      const cached = cacheLine(cacheOf(current, result))
+      const cached = cacheLine(cacheOf(current, result), build.request)
       if (cached !== undefined) await say(cached)
       current.saving = await beginSaving(current.disk, pod, { result, say })
       return { kind: 'result', result, image }

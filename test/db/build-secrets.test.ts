@@ -137,6 +137,12 @@ test('weakness 8: a missing secret fails the build before a pod starts, and says
   )
 })
 
+test('the secret of a repository cannot be optional, so nobody is told to mark it so', async (t) => {
+  const { build } = await runBuild(t, { request: { repo_secret: 'gitpw' } })
+  assert.equal(build.failureClass, 'source')
+  assert.match(build.error ?? '', /gitpw is not set: .* in BUILD_SECRETS_DIR$/)
+})
+
 test('weakness 8: a secret that is set and cannot be read fails the build; it does not go without', async (t) => {
   const broken: SecretProvider = {
     resolve: async () => {

@@ -87,7 +87,7 @@ test('after a crash a gated build whose branch has not moved is cancelled', asyn
   const { status, error } = await gated.build(id)
   assert.deepEqual(
     [status, error],
-    ['cancelled', 'refs/heads/main did not move: its push was over before'],
+    ['cancelled', 'refs/heads/main did not move: its push ended before the build did'],
   )
   assert.deepEqual(await gated.buildTags(), [])
 })

@@ -46,8 +46,8 @@ test('a wrong value refuses the push before anything is kept, and says what is w
   const cases: [string[], RegExp][] = [
     [['timeout=soon'], /push option "timeout=soon": must be a whole number of seconds/],
     [['timeout'], /push option "timeout": must be a whole number/],
-    [['timeout=0'], /push option "timeout=0": /],
-    [['timeout=999999999'], /push option "timeout=999999999": .*21600/],
+    [['timeout=0'], /push option "timeout=0": must be at least 1/],
+    [['timeout=999999999'], /push option "timeout=999999999": must be at most 21600/],
     [['timeout=5', 'timeout=6'], /push option "timeout=6": timeout is given twice/],
     [['build-arg=MODE'], /"build-arg=MODE": must be build-arg=NAME=VALUE/],
     [['build-arg=A-B=1'], /"build-arg=A-B=1": .*must be a build argument name/],

@@ -100,7 +100,7 @@ test('what names no commit of the caller’s app is refused, and leaves nothing'
       'not_found',
       /^app not found$/,
     ],
-    [[['ref', 'main']], 400, 'invalid_request', /ref needs app/],
+    [[['ref', 'main']], 400, 'invalid_request', /ref needs app or repo_url/],
     [[['commit', first]], 400, 'invalid_request', /commit needs app/],
     [
       [web, ['ref', 'main'], ['dockerfile_path', 'nope']],

@@ -3,14 +3,16 @@ import { test } from 'node:test'
 import { explainFailure, type FailureFacts } from '../../../agent/failure.ts'
 import { recorded, replay } from './recorded.ts'
 
+const CONFIG: FailureFacts['config'] = {
+  registry_url: 'localhost:5000',
+  registry_public_name: 'hub.example:8083',
+  network_mode: 'isolated',
+}
+
 function explain(name: string, more: Partial<FailureFacts> = {}) {
   const { facts } = replay(recorded(name))
   return explainFailure({
-    config: {
-      registry_url: 'localhost:5000',
-      registry_public_name: 'hub.example:8083',
-      network_mode: 'isolated',
-    },
+    config: CONFIG,
     exitCode: 1,
     error: facts.plainLines.findLast((line) => line.startsWith('error: ')) ?? '',
     failed: facts.failed(),
@@ -55,7 +57,29 @@ test('a base image that does not exist is class build', () => {
 test('a base image outside that an isolated build cannot reach says that it is isolated', () => {
   const failure = explain('unreachable-base')
   assert.equal(failure.failure_class, 'build')
-  assert.match(failure.error, /isolated/)
+  assert.match(failure.error, /isolated: only images of this registry\)$/)
+})
+
+test('a base image outside, where other registries have mirrors: the words name these', () => {
+  const failure = explain('unreachable-base', {
+    config: { ...CONFIG, registry_mirrors: ['ghcr.io'] },
+  })
+  assert.equal(failure.failure_class, 'build')
+  assert.match(failure.error, /isolated: only images of this registry, and of ghcr\.io\)$/)
+})
+
+test('a base image that its mirror cannot get is class registry, not a mistake in the Dockerfile', () => {
+  const failed = {
+    n: 2,
+    name: '[internal] load metadata for docker.io/library/tst:nope',
+    error:
+      'docker.io/library/tst:nope: unexpected status from HEAD request to http://localhost:5000/v2/mirror/docker.io/library/tst/manifests/nope?ns=docker.io: 503 Service Unavailable',
+    lastLines: [],
+  }
+  const config = { ...CONFIG, registry_mirrors: ['docker.io'] }
+  const failure = explain('unreachable-base', { config, failed })
+  assert.equal(failure.failure_class, 'registry')
+  assert.doesNotMatch(failure.error, /isolated/)
 })
 
 test('a base image of our own registry that cannot be reached is class registry', () => {

@@ -11,6 +11,12 @@ const SHA = '1'.repeat(40)
 const kindOf = (ref: string, newSha = SHA) =>
   classify({ oldSha: ZERO_OID, newSha, ref }, RULES).kind
 
+test('tags of builds that a fetch brought along: the refusal says how to push the others', () => {
+  const refused = classify({ oldSha: ZERO_OID, newSha: SHA, ref: 'refs/tags/builds/x' }, RULES)
+  assert.equal(refused.kind, 'refused')
+  assert.match(refused.kind === 'refused' ? refused.hint : '', /by name, without --tags/)
+})
+
 test('branches, tags and the rest', () => {
   assert.deepEqual(
     [
