@@ -35,7 +35,7 @@ export async function newestMigration(): Promise<string> {
 export async function requireMigrated(db: Db): Promise<void> {
   const expected = await newestMigration()
   const row = (await db.schema.hasTable('knex_migrations'))
-    ? await db('knex_migrations').orderBy('id', 'desc').first('name')
+    ? await db('knex_migrations').orderBy('name', 'desc').first('name')
     : undefined
   if (row?.name === expected) return
   const found = row?.name ?? 'empty'

@@ -83,7 +83,7 @@ export function createWorkerStore({ db }: { db: Db }) {
            returning
              drain_requested_at is not null as draining,
              greatest(0, extract(epoch from drain_until - clock_timestamp()) * 1000)::float8 as left_ms,
-             (select name from knex_migrations order by id desc limit 1) as migration`,
+             (select name from knex_migrations order by name desc limit 1) as migration`,
           [WORKER_FORGOTTEN_HOURS, id, id, session],
         )
         .timeout(deadlineMs)
