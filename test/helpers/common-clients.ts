@@ -28,7 +28,8 @@ export function gitClient(
     let errors = ''
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       errors += text
-      say(text.replace(/^remote: ?/gm, ''))
+      // git overwrites what stood on the terminal's line with spaces.
+      say(text.replace(/^remote: ?/gm, '').replace(/ {8}$/gm, ''))
     })
     let status = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

@@ -57,8 +57,13 @@ export function follow(work: (say: (text: string) => void) => Promise<Verdict>):
           const match = pattern.exec(text)
           if (!match) return
           waiting.delete(look)
+          clearTimeout(timer)
           resolve(match)
         }
+        const timer = setTimeout(
+          () => reject(new Error(`the push did not show ${pattern}, but:\n${text}`)),
+          CLIENT_DEADLINE_MS,
+        )
         waiting.add(look)
         look()
         const tooLate = (how: unknown) =>
