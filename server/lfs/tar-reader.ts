@@ -10,6 +10,8 @@ export interface Reader {
   take(bytes: number): Promise<Buffer>
   /** The same, in pieces as they come. */
   pass(bytes: number): AsyncGenerator<Buffer>
+  /** Whole entries at the beginning of what has come, without waiting for more; `lengthOf` undefined: stop here. */
+  skim(lengthOf: (chunk: Buffer, at: number) => number | undefined): Buffer
   /** What was taken last is to come again. */
   putBack(taken: Buffer): void
   /** Ends the stream. */
@@ -40,6 +42,17 @@ export function createReader(source: AsyncIterable<Buffer>): Reader {
       const parts: Buffer[] = []
       for await (const part of pass(bytes)) parts.push(part)
       return Buffer.concat(parts)
+    },
+    skim(lengthOf) {
+      let at = 0
+      for (;;) {
+        const length = lengthOf(chunk, at)
+        if (length === undefined || at + length > chunk.length) break
+        at += length
+      }
+      const passed = chunk.subarray(0, at)
+      chunk = chunk.subarray(at)
+      return passed
     },
     putBack(taken) {
       chunk = Buffer.concat([taken, chunk])

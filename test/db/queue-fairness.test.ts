@@ -156,9 +156,10 @@ test('a claim writes the events of the build with it, and the attempt of a secon
     [
       [1, 'status', 'queued'],
       [2, 'status', 'building'],
-      [3, 'status', 'queued'],
-      [4, 'attempt', undefined],
-      [5, 'status', 'building'],
+      [3, 'log', undefined],
+      [4, 'status', 'queued'],
+      [5, 'attempt', undefined],
+      [6, 'status', 'building'],
     ],
   )
 })
