@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Build } from '../../server/builds/schema.ts'
 import { followEvents, givenApp, givenSettings } from '../helpers/apps.ts'
 import { leftovers, podPids } from '../helpers/leftovers.ts'
 import { fastestRunner } from '../helpers/sandboxes.ts'
@@ -50,15 +51,28 @@ test('a guest whose memory ends is class oom, and its VM is gone', async (t) => 
   assert.deepEqual(await podPids(server.pid), [])
 })
 
-test('a pod killed from outside is the installation’s failure; a cancelled build’s pod is gone before its status says so', async (t) => {
+test('a pod killed from outside twice is the installation’s failure; a cancelled build’s pod is gone before its status says so', async (t) => {
   const server = await givenServer(t, { RUNNER: await fastestRunner() })
   const token = await server.token('ada')
   const killed = await givenApp(t, server, token, 'killed', 'slow')
   const push = killed.startPush('hypeman', 'main')
   await push.line(/tick 1$/)
-  const [pid] = await podPids(server.pid)
-  assert.ok(pid)
-  process.kill(pid, 'SIGKILL')
+  const killPod = async () => {
+    const [pid] = await podPids(server.pid)
+    assert.ok(pid)
+    process.kill(pid, 'SIGKILL')
+  }
+  await killPod()
+  // What the machine breaks is tried once more: the second attempt begins to count anew.
+  await push.line(/once more in a new (VM|sandbox)/)
+  const ticks = async () => {
+    const [build] = (await (await server.api('/builds?app=killed', token)).json()) as Build[]
+    const headers = { accept: 'text/plain' }
+    const log = await (await server.api(`/builds/${build!.id}/events`, token, { headers })).text()
+    return log.match(/tick 1$/gm)?.length
+  }
+  while ((await ticks()) !== 2) await sleep(100)
+  await killPod()
   const result = await push.done
   const lost = await server.build(result.buildId!, token)
   assert.equal(lost.failure_class, 'infra', lost.error)
