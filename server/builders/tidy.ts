@@ -2,8 +2,8 @@
 import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
-import { asError } from '../errors.ts'
 import { BUILDER_IDLE_DAYS, BUILDERS_TIDY_INTERVAL_MS } from '../limits.ts'
+import { createRounds } from '../rounds.ts'
 import type { Log } from '../telemetry/log.ts'
 import { BUSY, EMPTIED } from './busy.ts'
 import type { BuilderDisks } from './disks.ts'
@@ -16,10 +16,6 @@ export interface TidyOptions {
 }
 
 export function createBuilderTidy({ db, listener, log, disks }: TidyOptions) {
-  let round: Promise<void> | undefined
-  let again = false
-  let timer: NodeJS.Timeout | undefined
-  let isStopped = false
   let off = () => {}
 
   async function tidy(): Promise<void> {
@@ -46,35 +42,20 @@ export function createBuilderTidy({ db, listener, log, disks }: TidyOptions) {
     await db.raw(`select pg_notify('hypeman_queue', '')`)
   }
 
-  function poke(): void {
-    if (isStopped) return
-    if (round) {
-      again = true
-      return
-    }
-    again = false
-    round = tidy()
-      .catch((error) =>
-        log.error({ err: asError(error).message }, 'builders not tidied; will retry'),
-      )
-      .finally(() => {
-        round = undefined
-        clearTimeout(timer)
-        if (again) poke()
-        else if (!isStopped) timer = setTimeout(poke, BUILDERS_TIDY_INTERVAL_MS)
-      })
-  }
+  const rounds = createRounds({
+    work: tidy,
+    intervalMs: BUILDERS_TIDY_INTERVAL_MS,
+    onError: ({ message }) => log.error({ err: message }, 'builders not tidied; will retry'),
+  })
 
   return {
     start(): void {
-      off = listener.on('hypeman_builders', poke)
-      poke()
+      off = listener.on('hypeman_builders', rounds.poke)
+      void rounds.start()
     },
     async stop(): Promise<void> {
-      isStopped = true
       off()
-      clearTimeout(timer)
-      await round
+      await rounds.stop()
     },
   }
 }

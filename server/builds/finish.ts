@@ -8,6 +8,7 @@ import { AppError, asError } from '../errors.ts'
 import { FINISH_REFUSALS_MAX, FINISH_RETRY_MAX_MS, FINISH_RETRY_MS } from '../limits.ts'
 import { UnexpectedReply } from '../registry/exchange.ts'
 import type { Publication } from '../registry/publish.ts'
+import { createRounds } from '../rounds.ts'
 import type { Log } from '../telemetry/log.ts'
 import { type BranchImage, branchImageOf, moveBranch } from './branch-image.ts'
 import { parseImageName, requireNotOfApp } from './image-name.ts'
@@ -48,10 +49,6 @@ export type Finish = ReturnType<typeof createFinish>
 export function createFinish(options: FinishOptions) {
   const { db, listener, log, tagImage, publishImage, tagCommit } = options
   const retryMs = options.retryMs ?? FINISH_RETRY_MS
-  let stopped = true
-  let round: Promise<void> | undefined
-  let again = false
-  let timer: NodeJS.Timeout | undefined
   let off = () => {}
   const waiting = new Map<string, Waiting>()
 
@@ -155,34 +152,20 @@ export function createFinish(options: FinishOptions) {
     }
   }
 
-  function poke(): void {
-    if (stopped) return
-    if (round) {
-      again = true
-      return
-    }
-    again = false
-    round = finishAll()
-      .catch((error) => log.error({ err: asError(error).message }, 'finish failed; will retry'))
-      .finally(() => {
-        round = undefined
-        clearTimeout(timer)
-        if (again) poke()
-        else if (!stopped) timer = setTimeout(poke, retryMs)
-      })
-  }
+  const rounds = createRounds({
+    work: finishAll,
+    intervalMs: retryMs,
+    onError: ({ message }) => log.error({ err: message }, 'finish failed; will retry'),
+  })
 
   return {
     start(): void {
-      stopped = false
-      off = listener.on('hypeman_result', poke)
-      poke()
+      off = listener.on('hypeman_result', rounds.poke)
+      void rounds.start()
     },
     async stop(): Promise<void> {
-      stopped = true
       off()
-      clearTimeout(timer)
-      await round
+      await rounds.stop()
     },
   }
 }

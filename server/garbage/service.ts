@@ -8,6 +8,7 @@ import {
   GARBAGE_LOW_DISK_INTERVAL_MS,
 } from '../limits.ts'
 import type { RegistryUpstream } from '../registry/upstream.ts'
+import { createRounds } from '../rounds.ts'
 import type { Log } from '../telemetry/log.ts'
 import { type Collected, collectGarbage, type Graces } from './collect.ts'
 import { untaggedRule } from './untagged.ts'
@@ -33,7 +34,6 @@ export function createGarbage(options: GarbageOptions) {
   const stopping = new AbortController()
   let running: Promise<Collected> | undefined
   let lowDiskAt = Number.NEGATIVE_INFINITY
-  let timer: NodeJS.Timeout | undefined
 
   async function collect(): Promise<Collected> {
     if (upstream.kind === 'url') {
@@ -68,19 +68,19 @@ export function createGarbage(options: GarbageOptions) {
   async function runByItself(why: string): Promise<void> {
     if (running || stopping.signal.aborted) return
     log.info({ why }, 'garbage collection begins')
-    await run().catch((error) => {
-      if (stopping.signal.aborted) return
-      log.error({ err: asError(error).message }, 'garbage collection failed; the next one goes on')
-    })
+    await run()
   }
 
-  function schedule(ms: number): void {
-    timer = setTimeout(() => {
-      void runByItself('schedule').finally(() => {
-        if (!stopping.signal.aborted) schedule(intervalMs)
-      })
-    }, ms)
+  function failed(error: unknown): void {
+    if (stopping.signal.aborted) return
+    log.error({ err: asError(error).message }, 'garbage collection failed; the next one goes on')
   }
+
+  const rounds = createRounds({
+    work: () => runByItself('schedule'),
+    intervalMs,
+    onError: failed,
+  })
 
   return {
     run,
@@ -89,16 +89,16 @@ export function createGarbage(options: GarbageOptions) {
     onLowDisk(): void {
       if (upstream.kind === 'url' || performance.now() - lowDiskAt < lowDiskIntervalMs) return
       lowDiskAt = performance.now()
-      void runByItself('low disk')
+      runByItself('low disk').catch(failed)
     },
 
     start(): void {
-      if (upstream.kind === 'socket') schedule(firstDelayMs)
+      if (upstream.kind === 'socket') void rounds.start(firstDelayMs)
     },
 
     async stop(): Promise<void> {
       stopping.abort(new Error('the server stops'))
-      clearTimeout(timer)
+      await rounds.stop()
       await running?.catch(() => {}) // whoever asked for it hears why
     },
   }

@@ -5,6 +5,7 @@ import type { Apps } from '../apps/service.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError, asError } from '../errors.ts'
 import { RECONCILE_INTERVAL_MS } from '../limits.ts'
+import { createRounds } from '../rounds.ts'
 import type { Log } from '../telemetry/log.ts'
 import { BRANCHES } from './classify.ts'
 import type { Gates } from './gates.ts'
@@ -28,9 +29,6 @@ export type Reconciler = ReturnType<typeof createReconciler>
 
 export function createReconciler(options: ReconcilerOptions) {
   const { db, apps, repositories, intake, gates, live, log } = options
-  let stopped = true
-  let timer: NodeJS.Timeout | undefined
-  let round: Promise<unknown> | undefined
 
   /** Returns how many builds it queued. One repository that can't be read does not keep the others back. */
   async function reconcile(): Promise<number> {
@@ -82,28 +80,21 @@ export function createReconciler(options: ReconcilerOptions) {
     return true
   }
 
-  async function loop(): Promise<void> {
-    round = reconcile().catch((error) =>
-      log.error({ err: asError(error).message }, 'reconciler failed; will retry'),
-    )
-    await round
-    if (!stopped) timer = setTimeout(() => void loop(), RECONCILE_INTERVAL_MS)
-  }
+  const rounds = createRounds({
+    work: reconcile,
+    intervalMs: RECONCILE_INTERVAL_MS,
+    onError: ({ message }) => log.error({ err: message }, 'reconciler failed; will retry'),
+  })
 
   return {
     reconcile,
     /** Resolves after the first round. */
     async start(): Promise<void> {
-      stopped = false
       const swept = live.count === 0 ? await repositories.sweep() : 0
       if (swept > 0) log.warn({ swept }, 'removed what dead pushes had left')
-      await loop()
+      await rounds.start()
     },
-    async stop(): Promise<void> {
-      stopped = true
-      clearTimeout(timer)
-      await round
-    },
+    stop: rounds.stop,
   }
 }
 

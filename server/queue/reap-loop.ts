@@ -1,8 +1,8 @@
 // Reaps again and again, but only what it can trust: after the database was away, or this process was asleep,
 // living workers get the time to renew their leases first.
 import type { Db } from '../db/pool.ts'
-import { asError } from '../errors.ts'
 import { REAPER_GRACE_MS, REAPER_INTERVAL_MS } from '../limits.ts'
+import { createRounds } from '../rounds.ts'
 import type { Log } from '../telemetry/log.ts'
 import { reap } from './reaper.ts'
 
@@ -17,9 +17,6 @@ export type ReapLoop = ReturnType<typeof createReapLoop>
 
 export function createReapLoop(options: ReapLoopOptions) {
   const { db, log, intervalMs = REAPER_INTERVAL_MS, graceMs = REAPER_GRACE_MS } = options
-  let timer: NodeJS.Timeout | undefined
-  let round: Promise<void> | undefined
-  let isStopped = true
   let due = 0
   let notBefore = 0
 
@@ -33,27 +30,23 @@ export function createReapLoop(options: ReapLoopOptions) {
       else if (now >= notBefore) await reap({ db, log })
     } catch (error) {
       notBefore = performance.now() + graceMs
-      log.error({ err: asError(error).message }, 'reaper failed; will retry')
+      throw error
+    } finally {
+      due = performance.now() + intervalMs
     }
   }
 
-  function run(): void {
-    round = look().finally(() => {
-      due = performance.now() + intervalMs
-      if (!isStopped) timer = setTimeout(run, intervalMs)
-    })
-  }
+  const rounds = createRounds({
+    work: look,
+    intervalMs,
+    onError: ({ message }) => log.error({ err: message }, 'reaper failed; will retry'),
+  })
 
   return {
     start(): void {
-      isStopped = false
       due = performance.now()
-      run()
+      void rounds.start()
     },
-    async stop(): Promise<void> {
-      isStopped = true
-      clearTimeout(timer)
-      await round
-    },
+    stop: rounds.stop,
   }
 }

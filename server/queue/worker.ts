@@ -6,6 +6,7 @@ import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
 import { asError } from '../errors.ts'
 import { QUEUE_POLL_MS } from '../limits.ts'
+import { createRounds } from '../rounds.ts'
 import type { Log } from '../telemetry/log.ts'
 import { type ClaimedBuild, claimNext } from './claim.ts'
 import { createReapLoop } from './reap-loop.ts'
@@ -41,41 +42,25 @@ export function createWorker(options: WorkerOptions) {
   let isStopped = false
   let isDraining = false
   let drainTimer: NodeJS.Timeout | undefined
-  let timer: NodeJS.Timeout | undefined
-  let claiming: Promise<void> | undefined
-  let again = false
   let off = () => {}
 
   const mayClaim = () => !isStopped && !isDraining && taken < slots
 
-  /** Claims until nothing can be claimed; a call during a round asks for one more round. */
-  function poke(): void {
-    if (isStopped) return
-    if (claiming) {
-      again = true
-      return
-    }
-    claiming = claimAll()
-      .catch((error) => log.error({ err: asError(error).message }, 'claiming failed; will retry'))
-      .finally(() => {
-        claiming = undefined
-        clearTimeout(timer)
-        if (again && mayClaim()) poke()
-        else if (!isStopped) timer = setTimeout(poke, QUEUE_POLL_MS)
-      })
-  }
+  const claims = createRounds({
+    work: claimAll,
+    intervalMs: QUEUE_POLL_MS,
+    onError: ({ message }) => log.error({ err: message }, 'claiming failed; will retry'),
+  })
 
+  /** Claims until nothing can be claimed. */
   async function claimAll(): Promise<void> {
-    do {
-      again = false
-      if (!mayClaim() || !(await isAllowed())) return
+    while (mayClaim() && (await isAllowed())) {
       const build = await claimNext(db, name)
-      if (!build) continue
+      if (!build) return
       log.info({ buildId: build.id, attempt: build.attempt }, 'build claimed')
       onClaim?.(build)
       begin(build)
-      again = true
-    } while (again && mayClaim())
+    }
   }
 
   function begin(build: ClaimedBuild): void {
@@ -85,7 +70,7 @@ export function createWorker(options: WorkerOptions) {
       if (isFreed) return
       isFreed = true
       taken -= 1
-      poke()
+      claims.poke()
     }
     const work = run(build, handBack.signal, freed)
       .catch((error) => log.error({ err: asError(error), buildId: build.id }, 'build run broke'))
@@ -106,8 +91,8 @@ export function createWorker(options: WorkerOptions) {
     async start(): Promise<void> {
       // Whatever this worker held before, it does not run any more.
       await reap({ db, log, worker: name })
-      off = listener.on('hypeman_queue', poke)
-      poke()
+      off = listener.on('hypeman_queue', claims.poke)
+      void claims.start()
       reaper.start()
     },
 
@@ -126,16 +111,15 @@ export function createWorker(options: WorkerOptions) {
       log.info('claiming again')
       isDraining = false
       clearTimeout(drainTimer)
-      poke()
+      claims.poke()
     },
 
     /** Waits that long for what runs, hands back what is left, and ends. */
     async stop(graceMs = 0): Promise<void> {
       isStopped = true
       off()
-      clearTimeout(timer)
       clearTimeout(drainTimer)
-      await Promise.all([reaper.stop(), claiming])
+      await Promise.all([reaper.stop(), claims.stop()])
       if (graceMs > 0 && running.size > 0) {
         log.info({ running: running.size, graceMs }, 'waiting for running builds')
         const over = new AbortController()

@@ -3,8 +3,9 @@
 import type { Listener } from '../db/listen.ts'
 import { newestMigration } from '../db/migrate.ts'
 import type { Db } from '../db/pool.ts'
-import { AppError, asError } from '../errors.ts'
+import { AppError } from '../errors.ts'
 import { HEARTBEAT_MS } from '../limits.ts'
+import { createRounds } from '../rounds.ts'
 import type { Log } from '../telemetry/log.ts'
 import { createWorkerStore, type WorkerIdentity } from './store.ts'
 
@@ -21,14 +22,11 @@ export interface PresenceOptions {
 
 export function createPresence({ db, listener, log, worker, onDrain, onUnfit }: PresenceOptions) {
   const store = createWorkerStore({ db })
-  let timer: NodeJS.Timeout | undefined
-  let round: Promise<void> | undefined
-  let again = false
-  let isStopped = false
+  let expected = ''
   let isDraining = false
   let off = () => {}
 
-  async function beat(expected: string): Promise<void> {
+  async function beat(): Promise<void> {
     const known = await store.beat(worker, HEARTBEAT_MS)
     if (!known) {
       // Forgotten while the database was away for long, or taken by another process.
@@ -48,22 +46,11 @@ export function createPresence({ db, listener, log, worker, onDrain, onUnfit }: 
     onDrain(handBackInMs)
   }
 
-  function poke(expected: string): void {
-    if (isStopped) return
-    if (round) {
-      again = true
-      return
-    }
-    again = false
-    clearTimeout(timer)
-    round = beat(expected)
-      .catch((error) => log.warn({ err: asError(error).message }, 'worker not renewed; will retry'))
-      .finally(() => {
-        round = undefined
-        if (again) poke(expected)
-        else if (!isStopped) timer = setTimeout(() => poke(expected), HEARTBEAT_MS)
-      })
-  }
+  const rounds = createRounds({
+    work: beat,
+    intervalMs: HEARTBEAT_MS,
+    onError: ({ message }) => log.warn({ err: message }, 'worker not renewed; will retry'),
+  })
 
   return {
     /** Throws AppError `conflict` while another process has this worker's name. */
@@ -74,18 +61,16 @@ export function createPresence({ db, listener, log, worker, onDrain, onUnfit }: 
           `the worker ${worker.id} runs already, on another machine or data folder. Was DATA_DIR=${worker.dataDir} copied? Then remove its file worker-name; if that one has just ended, try again in 30 s`,
         )
       }
-      const expected = await newestMigration()
+      expected = await newestMigration()
       off = listener.on('hypeman_workers', (id) => {
-        if (id === worker.id || id === '') poke(expected)
+        if (id === worker.id || id === '') rounds.poke()
       })
-      timer = setTimeout(() => poke(expected), HEARTBEAT_MS)
+      await rounds.start(HEARTBEAT_MS)
     },
 
     async stop(): Promise<void> {
-      isStopped = true
       off()
-      clearTimeout(timer)
-      await round
+      await rounds.stop()
       await store.remove(worker)
     },
   }
