@@ -1,8 +1,7 @@
 // Source archives in a bucket of S3-compatible storage. What comes in is uploaded to incoming/ while it is hashed;
 // keeping it is a copy within the bucket to the name that is its hash, so no transaction waits for the upload.
 import { createHash, randomUUID } from 'node:crypto'
-import { createWriteStream } from 'node:fs'
-import { mkdir, rm } from 'node:fs/promises'
+import { mkdir, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -145,7 +144,8 @@ export function createS3Objects(options: S3ObjectsOptions): S3Objects {
             abortSignal: signal,
           })
           const meter = createMeter(Body as Readable)
-          await pipeline(meter.pass(), createWriteStream(file, { mode: 0o600 }), { signal })
+          const handle = await open(file, 'wx', 0o600) // before the stream can fail: see release
+          await pipeline(meter.pass(), handle.createWriteStream(), { signal })
           if (meter.hex() === hexOf(key)) return { path: file, release }
           throw new Error(`${key} has the SHA-256 ${meter.hex()}: it is damaged`)
         } catch (error) {

@@ -1,8 +1,8 @@
 // Real S3-compatible storage on a free port: versitygw (an S3 gateway) over a folder, with one empty bucket.
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -15,6 +15,7 @@ import { dropGoPath, goProgram } from '../../server/setup/parts/go.ts'
 
 const VERSION = 'v1.8.0'
 const START_DEADLINE_MS = 30_000
+const PORT_ATTEMPTS_MAX = 5
 
 /** Built from Go modules when the cache lacks it. */
 async function versitygw(): Promise<string> {
@@ -45,26 +46,7 @@ export async function givenObjectStorage(t: TestContext): Promise<ObjectStorage>
   await mkdir(bucketFolder, { recursive: true })
   const credentials = { accessKeyId: 'test-access', secretAccessKey: 'test-secret' }
   await mkdir(sidecar(dir))
-  const port = await freePort()
-  const child = spawn(
-    await versitygw(),
-    [
-      '--port',
-      `127.0.0.1:${port}`,
-      '--quiet',
-      'posix',
-      '--sidecar',
-      sidecar(dir),
-      join(dir, 'data'),
-    ],
-    {
-      stdio: 'ignore',
-      env: {
-        ROOT_ACCESS_KEY: credentials.accessKeyId,
-        ROOT_SECRET_KEY: credentials.secretAccessKey,
-      },
-    },
-  )
+  const { child, endpoint } = await startGateway(dir, credentials)
   const ended = once(child, 'exit')
   const stop = async () => {
     child.kill('SIGKILL')
@@ -74,27 +56,41 @@ export async function givenObjectStorage(t: TestContext): Promise<ObjectStorage>
     await stop()
     await rm(dir, { recursive: true, force: true })
   })
-  const endpoint = `http://127.0.0.1:${port}`
-  await untilAnswers(endpoint, child)
   const settings = { bucket: 'builds', prefix: '', region: 'us-east-1', endpoint, credentials }
   return { settings, bucketFolder, stop }
 }
 
 const sidecar = (dir: string) => join(dir, 'meta')
 
-async function untilAnswers(endpoint: string, child: { exitCode: number | null }): Promise<void> {
-  const deadline = Date.now() + START_DEADLINE_MS
-  while (!(await fetch(endpoint).then(Boolean, () => false))) {
-    if (child.exitCode !== null) throw new Error(`versitygw ended with ${child.exitCode}`)
-    if (Date.now() > deadline) throw new Error('versitygw does not answer')
-    await sleep(50)
+/** It can't be asked which port it took, so one is tried that nobody is given by chance. */
+async function startGateway(
+  dir: string,
+  { accessKeyId, secretAccessKey }: NonNullable<S3Settings['credentials']>,
+) {
+  const program = await versitygw()
+  const env = { ROOT_ACCESS_KEY: accessKeyId, ROOT_SECRET_KEY: secretAccessKey }
+  for (let attempt = 1; attempt <= PORT_ATTEMPTS_MAX; attempt += 1) {
+    const address = `127.0.0.1:${randomInt(10_000, 30_000)}`
+    const posix = ['posix', '--sidecar', sidecar(dir), join(dir, 'data')]
+    const child = spawn(program, ['--port', address, '--quiet', ...posix], { stdio: 'ignore', env })
+    const endpoint = `http://${address}`
+    if (await answers(endpoint, child)) return { child, endpoint }
+    child.kill('SIGKILL')
   }
+  throw new Error(`versitygw did not start, ${PORT_ATTEMPTS_MAX} times`)
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
+/** False when it has ended, as it does when the port is another's, or says nothing for long. */
+async function answers(endpoint: string, child: ChildProcess): Promise<boolean> {
+  const deadline = Date.now() + START_DEADLINE_MS
+  while (child.exitCode === null && Date.now() < deadline) {
+    const reply = await fetch(endpoint).catch(() => undefined)
+    await reply?.body?.cancel()
+    if (reply?.headers.get('server') === 'VERSITYGW') {
+      await sleep(50)
+      if (child.exitCode === null) return true
+    }
+    await sleep(50)
+  }
+  return false
 }
