@@ -77,11 +77,16 @@ export async function createMirror(options: MirrorOptions): Promise<Mirror> {
   })
   const downloads = new Map<string, Promise<Download>>()
 
-  function placeOf(repo: string): Place {
+  function findPlace(repo: string): Place | undefined {
     const [host = '', ...rest] = repo.slice(MIRROR_AREA.length).split('/')
     const name = rest.join('/')
     const source = sources.find((each) => each.host === host)
-    if (source && name !== '') return { source, repo, name }
+    return source && name !== '' ? { source, repo, name } : undefined
+  }
+
+  function placeOf(repo: string): Place {
+    const place = findPlace(repo)
+    if (place) return place
     throw new MirrorRefusal(404, 'NAME_UNKNOWN', `${repo} is not mirrored`)
   }
 
@@ -210,6 +215,11 @@ export async function createMirror(options: MirrorOptions): Promise<Mirror> {
         if (error.retryAfter !== undefined) res.setHeader('retry-after', error.retryAfter)
         replyOci(res, error.status, error.code, error.message)
       }
+    },
+
+    gives(repo) {
+      const place = findPlace(repo)
+      return place !== undefined && isMirrored(place.source, place.name)
     },
 
     /** Ends what is on its way. */

@@ -46,6 +46,8 @@ export interface MirrorService {
     route: RepoRoute,
     buildId: string | undefined,
   ): Promise<void>
+  /** Whether it is mirrored now; what is stored of it says nothing about that. */
+  gives(repo: string): boolean
 }
 
 export type RegistryProxy = (req: IncomingMessage, res: ServerResponse) => Promise<void>
@@ -167,6 +169,7 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
       const mayMount =
         isDigest(first.get('mount') ?? '') &&
         isRepoName(from) &&
+        (!isMirror(from) || options.mirror?.gives(from) === true) &&
         (await grants.allows(caller, from, 'pull'))
       if (!mayMount) for (const name of ['mount', 'from']) first.delete(name)
     }

@@ -248,6 +248,25 @@ test('a name that is not mirrored is not there, and the registry is not asked', 
   assert.equal(house.hub.requests.length, before)
 })
 
+test('what is no longer mirrored can’t be mounted either, though it is still stored', async (t) => {
+  const hub = await givenHub(t)
+  const image = await pushImage({ url: hub.direct, repo: 'library/app', headers: {} }, 'v1')
+  const repositories = ['library/*']
+  const house = await givenMirror(t, hub, { source: { repositories } })
+  const headers = bearer(await buildToken())
+  await bytesOf(await fetch(`${house.url}/v2/${REPO}/blobs/${image.layer}`, { headers }))
+  await isKept(house, image.layer)
+  const mount = async () => {
+    const query = `mount=${image.layer}&from=${REPO}`
+    const uploads = `${house.url}/v2/builds/acme1/blobs/uploads/?${query}`
+    return (await fetch(uploads, { method: 'POST', headers })).status
+  }
+  repositories[0] = 'acme/web'
+  assert.equal(await mount(), 202, 'a plain upload')
+  repositories[0] = 'library/*'
+  assert.equal(await mount(), 201)
+})
+
 test('credentials and tokens go to the registry that asks for them, not to where it redirects', async (t) => {
   const other = await givenHub(t)
   const house = await givenHouse(t, {
