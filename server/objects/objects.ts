@@ -32,8 +32,6 @@ export interface ObjectFile {
 export interface Objects {
   /** Takes a stream in; rejects with the stream's own error, or AppError `disk_full`, `objects_unavailable`. */
   stage(stream: AsyncIterable<Buffer>): Promise<StagedObject>
-  /** Stores a stream; rejects with the stream's own error. */
-  write(stream: AsyncIterable<Buffer>): Promise<StoredObject>
   fetch(key: string, signal: AbortSignal): Promise<ObjectFile>
   remove(key: string): Promise<void>
   /** All that is kept, in no order. */
@@ -111,16 +109,6 @@ export function createLocalObjects(options: LocalObjectsOptions) {
       const file = path(key)
       await stat(file)
       return { path: file, release: async () => {} }
-    },
-
-    async write(stream: AsyncIterable<Buffer>): Promise<StoredObject> {
-      const { key, sha256, bytes, keep, discard } = await stage(stream)
-      try {
-        await keep()
-      } finally {
-        await discard()
-      }
-      return { key, sha256, bytes }
     },
 
     async remove(key: string): Promise<void> {

@@ -123,16 +123,6 @@ export function createS3Objects(options: S3ObjectsOptions): S3Objects {
   return {
     stage,
 
-    async write(stream) {
-      const { key, sha256, bytes, keep, discard } = await stage(stream)
-      try {
-        await keep()
-      } finally {
-        await discard()
-      }
-      return { key, sha256, bytes }
-    },
-
     fetch(key, signal) {
       const Key = nameOf(key)
       return ask('fetching a source', async () => {

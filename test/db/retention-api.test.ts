@@ -8,6 +8,7 @@ import { givenApi } from '../helpers/api.ts'
 import { givenDatabase, silent } from '../helpers/database.ts'
 import { bodyOf, jsonBody } from '../helpers/http.ts'
 import { givenEnded, KEEP_ALL } from '../helpers/retention.ts'
+import { storeObject } from '../helpers/sources.ts'
 
 const POST = { method: 'POST' }
 const digest = `sha256:${'a'.repeat(64)}`
@@ -109,7 +110,7 @@ test('removing an app starts a run soon, and leaves images, sources and builders
   const { db, listener, call, token, objects } = await givenApi(t)
   await call('/apps', jsonBody('POST', { name: 'web' }))
   const { id: appId } = await db('apps').first()
-  const { key: sourceKey } = await objects.write(asStream('source'))
+  const { key: sourceKey } = await storeObject(objects, asStream('source'))
   await givenEnded(db, { id: 'hasimage', appId, app: 'web', digest, sourceKey })
   const mine = { tenant: 'acme', disk_size_gb: 1, generation: 'b-1', generation_worker: 'w' }
   await db('builders').insert({ ...mine, key: 'b', id: 'b', name: 'web', app_id: appId })

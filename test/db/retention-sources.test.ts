@@ -10,6 +10,7 @@ import { createSourceRetention } from '../../server/retention/sources.ts'
 import { givenBuild } from '../helpers/builds.ts'
 import { givenDatabase } from '../helpers/database.ts'
 import { givenApp, givenEnded, runPart, untilSomebodyWaits } from '../helpers/retention.ts'
+import { storeObject } from '../helpers/sources.ts'
 
 async function givenHouse(t: TestContext, sourceDays: number | undefined = 7) {
   const { db } = await givenDatabase(t)
@@ -18,7 +19,7 @@ async function givenHouse(t: TestContext, sourceDays: number | undefined = 7) {
   const objects = createLocalObjects({ root })
   const retention = createSourceRetention({ db, objects, settings: { sourceDays } })
   const source = async (text: string) => {
-    const { key } = await objects.write(asStream(text))
+    const { key } = await storeObject(objects, asStream(text))
     return { sourceKey: key, sourceBytes: text.length }
   }
   const kept = async () => {

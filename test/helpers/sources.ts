@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import tar, { type Header } from 'tar-stream'
+import type { Objects, StoredObject } from '../../server/objects/objects.ts'
 
 export type Entry = [Partial<Header> & { name: string }, (string | Buffer)?]
 
@@ -33,6 +34,20 @@ export function formOf(...fields: [string, string | Buffer][]): FormData {
 
 export function post(...fields: [string, string | Buffer][]): RequestInit {
   return { method: 'POST', body: formOf(...fields) }
+}
+
+/** As an intake stores it that refuses nothing. */
+export async function storeObject(
+  objects: Objects,
+  stream: AsyncIterable<Buffer>,
+): Promise<StoredObject> {
+  const { key, sha256, bytes, keep, discard } = await objects.stage(stream)
+  try {
+    await keep()
+  } finally {
+    await discard()
+  }
+  return { key, sha256, bytes }
 }
 
 /** For builds whose guest is played: it reads no source. */

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { createLocalObjects } from '../../../server/objects/objects.ts'
+import { storeObject } from '../../helpers/sources.ts'
 
 async function givenObjects(t: TestContext) {
   const root = await mkdtemp(join(tmpdir(), 'hm-objects-'))
@@ -23,7 +24,7 @@ async function* of(...parts: string[]): AsyncGenerator<Buffer> {
 
 test('what is stored has the hash of its bytes as name, and can be read', async (t) => {
   const { objects } = await givenObjects(t)
-  const stored = await objects.write(of('hel', 'lo'))
+  const stored = await storeObject(objects, of('hel', 'lo'))
   const hex = createHash('sha256').update('hello').digest('hex')
   assert.deepEqual(stored, { key: `sources/${hex}`, sha256: `sha256:${hex}`, bytes: 5 })
   assert.equal(await readFile(objects.path(stored.key), 'utf8'), 'hello')
@@ -31,7 +32,7 @@ test('what is stored has the hash of its bytes as name, and can be read', async 
 
 test('the same content twice, also at once, is one object', async (t) => {
   const { objects, files } = await givenObjects(t)
-  await Promise.all([1, 2, 3, 4].map(() => objects.write(of('same'))))
+  await Promise.all([1, 2, 3, 4].map(() => storeObject(objects, of('same'))))
   assert.equal((await files()).length, 1)
 })
 
@@ -41,13 +42,13 @@ test('a stream that fails leaves nothing and its error is the error', async (t) 
     yield Buffer.from('some')
     throw new Error('the source broke')
   }
-  await assert.rejects(objects.write(failing()), /the source broke/)
+  await assert.rejects(storeObject(objects, failing()), /the source broke/)
   assert.deepEqual(await files(), [])
 })
 
 test('what a dead server left half written is swept away; objects stay', async (t) => {
   const { root, objects, files } = await givenObjects(t)
-  const { key } = await objects.write(of('kept'))
+  const { key } = await storeObject(objects, of('kept'))
   await mkdir(join(root, 'incoming'), { recursive: true })
   await writeFile(join(root, 'incoming/half'), 'half')
   assert.equal(await objects.sweep(), 1)

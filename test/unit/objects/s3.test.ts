@@ -9,6 +9,7 @@ import { openObjects } from '../../../server/objects/location.ts'
 import { createS3Objects } from '../../../server/objects/s3.ts'
 import { silent } from '../../helpers/database.ts'
 import { givenObjectStorage } from '../../helpers/object-storage.ts'
+import { storeObject } from '../../helpers/sources.ts'
 
 async function givenObjects(t: TestContext, prefix = '') {
   const storage = await givenObjectStorage(t)
@@ -44,7 +45,7 @@ const patiently = () => AbortSignal.timeout(60_000)
 
 test('what is stored has the hash of its bytes as name, and comes back as a file', async (t) => {
   const { objects, stored, temporary } = await givenObjects(t, 'prod/hypeman/')
-  const made = await objects.write(of('hel', 'lo'))
+  const made = await storeObject(objects, of('hel', 'lo'))
   const hex = sha256('hello')
   assert.deepEqual(made, { key: `sources/${hex}`, sha256: `sha256:${hex}`, bytes: 5 })
   assert.deepEqual(await stored(), [`prod/hypeman/sources/${hex}.tar`])
@@ -61,7 +62,7 @@ test('what is stored has the hash of its bytes as name, and comes back as a file
 test('a source of many parts arrives whole', async (t) => {
   const { objects } = await givenObjects(t)
   const parts = Array.from({ length: 41 }, () => randomBytes(512 * 1024 + 7))
-  const { key, bytes } = await objects.write(of(...parts))
+  const { key, bytes } = await storeObject(objects, of(...parts))
   const whole = Buffer.concat(parts)
   assert.equal(bytes, whole.length)
   const file = await objects.fetch(key, patiently())
@@ -71,14 +72,14 @@ test('a source of many parts arrives whole', async (t) => {
 
 test('an empty stream is an object of no bytes', async (t) => {
   const { objects } = await givenObjects(t)
-  const { key, bytes } = await objects.write(of())
+  const { key, bytes } = await storeObject(objects, of())
   assert.equal(bytes, 0)
   assert.equal(key, `sources/${sha256('')}`)
 })
 
 test('the same content twice, also at once, is one object', async (t) => {
   const { objects, stored } = await givenObjects(t)
-  await Promise.all([1, 2, 3, 4].map(() => objects.write(of('same'))))
+  await Promise.all([1, 2, 3, 4].map(() => storeObject(objects, of('same'))))
   assert.equal((await stored()).length, 1)
 })
 
@@ -100,14 +101,14 @@ for (const [size, bytes] of [
       yield randomBytes(bytes)
       throw new Error('the source broke')
     }
-    await assert.rejects(objects.write(failing()), /the source broke/)
+    await assert.rejects(storeObject(objects, failing()), /the source broke/)
     assert.deepEqual(await stored(), [])
   })
 }
 
 test('an object that was changed in the storage is refused, and leaves no file', async (t) => {
   const { objects, storage, temporary } = await givenObjects(t)
-  const { key } = await objects.write(of('true'))
+  const { key } = await storeObject(objects, of('true'))
   await writeFile(join(storage.bucketFolder, `${key}.tar`), 'fake')
   await assert.rejects(objects.fetch(key, patiently()), /it is damaged|[Cc]hecksum/)
   assert.deepEqual(await readdir(temporary), [])
@@ -120,7 +121,7 @@ test('an object that is not there, and storage that does not answer, are named',
   await assert.rejects(objects.fetch(none, patiently()), missing)
   await storage.stop()
   const gone = { code: 'objects_unavailable', message: /bucket builds .* ECONNREFUSED/ }
-  await assert.rejects(objects.write(of('x')), gone)
+  await assert.rejects(storeObject(objects, of('x')), gone)
   await assert.rejects(objects.check(), gone)
 })
 
@@ -148,7 +149,7 @@ test('what a dead process was fetching is gone when the store is opened again', 
   const location = { kind: 's3' as const, ...storage.settings }
   const opened = await openObjects(location, { temporary, log: silent })
   t.after(opened.close)
-  const { key } = await objects.write(of('kept'))
+  const { key } = await storeObject(objects, of('kept'))
   const file = await opened.objects.fetch(key, patiently())
   assert.equal((await readdir(temporary)).length, 1)
   await file.release()
@@ -156,7 +157,7 @@ test('what a dead process was fetching is gone when the store is opened again', 
 
 test('a sweep leaves objects and fresh uploads alone', async (t) => {
   const { objects, stored } = await givenObjects(t)
-  await objects.write(of('kept'))
+  await storeObject(objects, of('kept'))
   const staged = await objects.stage(of('on its way'))
   assert.equal(await objects.sweep(), 0)
   assert.equal((await stored()).length, 2)
