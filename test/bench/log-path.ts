@@ -9,11 +9,9 @@ import { join } from 'node:path'
 import { type AgentMessage, PROTOCOL_VERSION } from '../../agent/protocol.ts'
 import { rows } from '../../server/db/pool.ts'
 import { LOG_BATCH_LINES_MAX } from '../../server/limits.ts'
-import { createPipeline } from '../../server/pipeline/pipeline.ts'
 import type { Runner } from '../../server/runners/runner.ts'
-import { grantsOf } from '../helpers/grants.ts'
-import { noSource } from '../helpers/sources.ts'
-import { type BusyServer, silent, startBusyServer } from './busy-server.ts'
+import { quietPipeline } from '../helpers/pipeline.ts'
+import { type BusyServer, startBusyServer } from './busy-server.ts'
 import { perSecond, table, times } from './figures.ts'
 import { openSse, type SseClient } from './sse-client.ts'
 
@@ -57,18 +55,10 @@ async function wholePath(server: BusyServer, readers: number): Promise<number> {
   const { db, listener, token, process } = server
   const build = await server.running()
   const agent = await startAgent(build.id)
-  const pipeline = createPipeline({
+  const pipeline = quietPipeline({
     db,
     listener,
-    log: silent,
     runner: runnerOf(agent.dial),
-    grant: grantsOf(server.db),
-    builderDisks: { take: async () => undefined },
-    fetchSource: noSource,
-    findImage: async () => undefined,
-    registryService: () => {},
-    openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),
-    registryName: () => 'localhost:1',
     buildTimeoutSeconds: 600,
   })
   const url = `${process.url}/builds/${build.id}/events?follow=true`

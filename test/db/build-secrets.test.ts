@@ -6,15 +6,14 @@ import { type TestContext, test } from 'node:test'
 import { SECRETS_PORT } from '../../agent/protocol.ts'
 import type { BuildRequest } from '../../server/builds/schema.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
-import { createPipeline } from '../../server/pipeline/pipeline.ts'
 import { claimNext } from '../../server/queue/claim.ts'
 import { setSlots } from '../../server/queue/slots.ts'
 import type { SecretProvider } from '../../server/secrets/provider.ts'
 import { givenBuild } from '../helpers/builds.ts'
-import { givenDatabase, silent } from '../helpers/database.ts'
+import { givenDatabase } from '../helpers/database.ts'
 import { grantsOf } from '../helpers/grants.ts'
+import { quietPipeline } from '../helpers/pipeline.ts'
 import { type Guest, playedRunner } from '../helpers/played-guest.ts'
-import { noSource } from '../helpers/sources.ts'
 
 const TOKEN = 'npm_hunter2/é+secret'
 const PIN = '123'
@@ -46,19 +45,11 @@ async function runBuild(t: TestContext, setting: Setting) {
   await setSlots(db, 1)
   const { id } = await givenBuild(db, { request: setting.request, app: 'web' })
   const runner = playedRunner(setting.play ?? (async () => {}), setting.console)
-  const pipeline = createPipeline({
+  const pipeline = quietPipeline({
     db,
     listener,
-    log: silent,
     runner,
     grant: grantsOf(db, setting.secrets ?? providerOf({ npm_token: TOKEN })),
-    builderDisks: { take: async () => undefined },
-    fetchSource: noSource,
-    findImage: async (_, digest) => ({ digest }),
-    registryService: () => {},
-    openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),
-    registryName: () => 'localhost:1',
-    buildTimeoutSeconds: 60,
   })
   const build = await claimNext(db, 'w')
   await pipeline.run(build!, new AbortController().signal)

@@ -7,14 +7,13 @@ import { type BuildResult, type FetchedSource, SECRETS_PORT } from '../../agent/
 import type { BuildRequest } from '../../server/builds/schema.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
 import type { OpenEgress } from '../../server/egress/builds.ts'
-import { createPipeline } from '../../server/pipeline/pipeline.ts'
 import { claimNext } from '../../server/queue/claim.ts'
 import { setSlots } from '../../server/queue/slots.ts'
 import { givenBuild } from '../helpers/builds.ts'
-import { givenDatabase, silent } from '../helpers/database.ts'
+import { givenDatabase } from '../helpers/database.ts'
 import { grantsOf } from '../helpers/grants.ts'
+import { noEgress, quietPipeline } from '../helpers/pipeline.ts'
 import { type Guest, playedRunner } from '../helpers/played-guest.ts'
-import { noSource } from '../helpers/sources.ts'
 
 const REPO = 'https://git.example.org/app.git'
 const SOURCE: FetchedSource = {
@@ -38,8 +37,6 @@ const FAILED: BuildResult = {
 
 type Play = (guest: Guest) => Promise<void>
 
-const noEgress: OpenEgress = () => ({ handle: () => {}, named: () => 0, close: () => {} })
-
 async function givenFetching(t: TestContext, request: BuildRequest, openEgress = noEgress) {
   const { db, listener } = await givenDatabase(t)
   await setSlots(db, 1)
@@ -52,21 +49,14 @@ async function givenFetching(t: TestContext, request: BuildRequest, openEgress =
     /** One attempt; its guest's configuration. */
     async attempt(play: Play) {
       const runner = playedRunner(play)
-      const pipeline = createPipeline({
+      const pipeline = quietPipeline({
         db,
         listener,
-        log: silent,
         runner,
         grant: grantsOf(db, {
           resolve: async (ids) => new Map(ids.map((id) => [id, Buffer.from(`of-${id}`)])),
         }),
-        builderDisks: { take: async () => undefined },
-        fetchSource: noSource,
-        findImage: async (_, digest) => ({ digest }),
-        registryService: () => {},
         openEgress,
-        registryName: () => 'localhost:1',
-        buildTimeoutSeconds: 60,
         caCertificates: 'a certificate',
       })
       const build = await claimNext(db, 'w')

@@ -4,14 +4,12 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createBuildStore } from '../../server/builds/store.ts'
-import { createPipeline } from '../../server/pipeline/pipeline.ts'
 import { claimNext } from '../../server/queue/claim.ts'
 import { setSlots } from '../../server/queue/slots.ts'
 import type { Runner } from '../../server/runners/runner.ts'
 import { givenBuild } from '../helpers/builds.ts'
-import { givenDatabase, silent } from '../helpers/database.ts'
-import { grantsOf } from '../helpers/grants.ts'
-import { noSource } from '../helpers/sources.ts'
+import { givenDatabase } from '../helpers/database.ts'
+import { quietPipeline } from '../helpers/pipeline.ts'
 
 const deadGuests: Runner = {
   name: 'fake',
@@ -35,20 +33,7 @@ const deadGuests: Runner = {
 async function givenPipeline(t: TestContext) {
   const { db, listener } = await givenDatabase(t)
   await setSlots(db, 1)
-  const pipeline = createPipeline({
-    db,
-    listener,
-    log: silent,
-    runner: deadGuests,
-    grant: grantsOf(db),
-    builderDisks: { take: async () => undefined },
-    fetchSource: noSource,
-    findImage: async () => undefined,
-    registryService: () => {},
-    openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),
-    registryName: () => 'localhost:1',
-    buildTimeoutSeconds: 60,
-  })
+  const pipeline = quietPipeline({ db, listener, runner: deadGuests })
   const store = createBuildStore({ db })
   return {
     db,

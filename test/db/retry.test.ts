@@ -4,16 +4,15 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { FailureClass } from '../../server/builds/schema.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
-import { createPipeline, type PipelineOptions } from '../../server/pipeline/pipeline.ts'
+import type { PipelineOptions } from '../../server/pipeline/pipeline.ts'
 import { claimNext } from '../../server/queue/claim.ts'
 import { setSlots } from '../../server/queue/slots.ts'
 import { NotGranted } from '../../server/workers/link.ts'
 import { givenBuild } from '../helpers/builds.ts'
-import { givenDatabase, silent } from '../helpers/database.ts'
+import { givenDatabase } from '../helpers/database.ts'
 import { DIGEST } from '../helpers/fake-worker.ts'
-import { grantsOf } from '../helpers/grants.ts'
+import { quietPipeline } from '../helpers/pipeline.ts'
 import { type Guest, playedRunner } from '../helpers/played-guest.ts'
-import { noSource } from '../helpers/sources.ts'
 
 const provenance = {
   source_hash: DIGEST,
@@ -27,21 +26,7 @@ async function given(t: TestContext) {
   const store = createBuildStore({ db })
   /** Runs the next attempt of the one build. */
   async function attempt(more: Partial<PipelineOptions>, play = async (_: Guest) => {}) {
-    const pipeline = createPipeline({
-      db,
-      listener,
-      log: silent,
-      runner: playedRunner(play),
-      grant: grantsOf(db),
-      builderDisks: { take: async () => undefined },
-      fetchSource: noSource,
-      findImage: async (_, digest) => ({ digest }),
-      registryService: () => {},
-      openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),
-      registryName: () => 'localhost:1',
-      buildTimeoutSeconds: 60,
-      ...more,
-    })
+    const pipeline = quietPipeline({ db, listener, runner: playedRunner(play), ...more })
     const build = (await claimNext(db, 'w'))!
     await pipeline.run(build, new AbortController().signal)
     const events = await db('build_events').where({ build_id: build.id }).orderBy('seq')

@@ -3,13 +3,11 @@
 import { createBuilderDisks } from '../../server/builders/disks.ts'
 import type { Listener } from '../../server/db/listen.ts'
 import type { Db } from '../../server/db/pool.ts'
-import { createPipeline } from '../../server/pipeline/pipeline.ts'
 import { claimNext } from '../../server/queue/claim.ts'
 import type { Runner } from '../../server/runners/runner.ts'
 import { silent } from './database.ts'
-import { grantsOf } from './grants.ts'
 import { testParts } from './parts.ts'
-import { noSource } from './sources.ts'
+import { quietPipeline } from './pipeline.ts'
 
 export interface BuilderWorkerOptions {
   db: Db
@@ -26,20 +24,7 @@ export async function makeBuilderWorker({ db, listener, root }: BuilderWorkerOpt
 
   /** Claims the next build and runs it to its end; returns its id. */
   async function run(runner: Runner): Promise<string> {
-    const pipeline = createPipeline({
-      db,
-      listener,
-      log: silent,
-      runner,
-      grant: grantsOf(db),
-      builderDisks: disks,
-      fetchSource: noSource,
-      findImage: async (_, digest) => ({ digest }),
-      registryService: () => {},
-      openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),
-      registryName: () => 'localhost:1',
-      buildTimeoutSeconds: 60,
-    })
+    const pipeline = quietPipeline({ db, listener, runner, builderDisks: disks })
     const build = (await claimNext(db, 'w'))!
     await pipeline.run(build, new AbortController().signal)
     return build.id

@@ -4,12 +4,10 @@
 import type { TestContext } from 'node:test'
 import type { Listener } from '../../server/db/listen.ts'
 import type { Db } from '../../server/db/pool.ts'
-import { createPipeline, type PipelineOptions } from '../../server/pipeline/pipeline.ts'
+import type { PipelineOptions } from '../../server/pipeline/pipeline.ts'
 import type { PodExit, PodSpec, Runner } from '../../server/runners/runner.ts'
 import { type AgentLine, agentLine } from './agent-channel.ts'
-import { silent } from './database.ts'
-import { grantsOf } from './grants.ts'
-import { noSource } from './sources.ts'
+import { quietPipeline } from './pipeline.ts'
 
 export type PlayAgent = (line: AgentLine, spec: PodSpec) => Promise<void>
 
@@ -19,19 +17,10 @@ export function givenPipeline(
   play: PlayAgent,
   more: Partial<PipelineOptions> & { cuts?: readonly number[] } = {},
 ) {
-  return createPipeline({
+  return quietPipeline({
     db,
     listener,
-    log: silent,
     runner: lineRunner(t, play, more.cuts ?? []),
-    grant: grantsOf(db),
-    builderDisks: { take: async () => undefined },
-    fetchSource: noSource,
-    findImage: async (_, digest) => ({ digest }),
-    registryService: () => {},
-    openEgress: () => ({ handle: () => {}, named: () => 0, close: () => {} }),
-    registryName: () => 'registry.example',
-    buildTimeoutSeconds: 60,
     ...more,
   })
 }
