@@ -53,6 +53,19 @@ async function givenFollowedPush(t: TestContext, server: GitServer) {
   throw new Error('no hook is running')
 }
 
+/** Where a server says one line to whoever comes, and is gone. */
+async function givenDyingSocket(t: TestContext): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'hm-hook-'))
+  t.after(() => rm(dir, { recursive: true, force: true }))
+  const path = join(dir, 's')
+  const dying = createServer((socket) => {
+    socket.once('data', () => socket.write('{"line":"so far so good"}\n', () => socket.destroy()))
+  })
+  dying.listen(path)
+  t.after(() => dying.close())
+  return path
+}
+
 async function receivePackOf(repoPath: string): Promise<number> {
   for (;;) {
     for (const pid of await readdir('/proc')) {
@@ -185,14 +198,7 @@ test('a failed build shows the last lines of its step again, the reason and a hi
 })
 
 test('a hook whose server dies ends: nothing is accepted, and a stored push stays stored', async (t) => {
-  const dir = await mkdtemp(join(tmpdir(), 'hm-hook-'))
-  t.after(() => rm(dir, { recursive: true, force: true }))
-  const path = join(dir, 's')
-  const dying = createServer((socket) => {
-    socket.once('data', () => socket.write('{"line":"so far so good"}\n', () => socket.destroy()))
-  })
-  dying.listen(path)
-  t.after(() => dying.close())
+  const path = await givenDyingSocket(t)
   for (const [hook, exitCode, text] of [
     ['pre-receive', 1, 'so the push was not accepted'],
     ['post-receive', 0, 'the push itself is stored'],
@@ -209,14 +215,7 @@ test('a hook whose server dies ends: nothing is accepted, and a stored push stay
 })
 
 test('a gate whose server dies rejects every ref, in the protocol of git', async (t) => {
-  const dir = await mkdtemp(join(tmpdir(), 'hm-hook-'))
-  t.after(() => rm(dir, { recursive: true, force: true }))
-  const path = join(dir, 's')
-  const dying = createServer((socket) => {
-    socket.once('data', () => socket.write('{"line":"so far so good"}\n', () => socket.destroy()))
-  })
-  dying.listen(path)
-  t.after(() => dying.close())
+  const path = await givenDyingSocket(t)
   const refs = ['refs/heads/main', 'refs/tags/ü']
   const commands = refs.map((ref) => pkt(`${ZERO_OID} ${'1'.repeat(40)} ${ref}`))
   const input = Buffer.concat([pkt('version=1\0atomic\n'), FLUSH, ...commands, FLUSH])
