@@ -7,6 +7,7 @@ import type { Db } from '../db/pool.ts'
 import { asError } from '../errors.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { Log } from '../telemetry/log.ts'
+import { ZERO_OID } from './pkt-line.ts'
 import { insertPush, latestPush, type MovedRef } from './push-store.ts'
 import type { Repositories } from './repositories.ts'
 
@@ -63,7 +64,7 @@ export function createGates({ db, store, queue, repositories, log }: GatesOption
     const latest = await latestPush(db, app.id, ref)
     const tip = await repositories.tip(app.id, ref)
     if (build.resultAt && tip === commit && latest?.newSha !== commit) {
-      const update = { oldSha: latest?.newSha ?? '0'.repeat(40), newSha: commit, ref }
+      const update = { oldSha: latest?.newSha ?? ZERO_OID, newSha: commit, ref }
       if (await open(id, { app, update, pusher, source })) return
     }
     await close(id, `${ref} did not move: its push ended before the build did`)
