@@ -2,6 +2,8 @@
 // tags go with them.
 import { type Db, rows } from '../db/pool.ts'
 import { RETENTION_BATCH_LINES, RETENTION_BATCH_ROWS } from '../limits.ts'
+import { deleteOne } from './delete-one.ts'
+import { forgetRepository } from './forget-repository.ts'
 import type { RetentionRun } from './report.ts'
 import type { RetentionSettings } from './settings.ts'
 
@@ -20,24 +22,18 @@ interface OldBuild {
 export function createBuildRetention({ db, settings, removeTags }: BuildRetentionOptions) {
   const { buildDays } = settings
 
-  async function run({ dryRun, report, signal }: RetentionRun): Promise<void> {
+  async function run(run: RetentionRun): Promise<void> {
     if (buildDays === undefined) return
     const reason = `ended over ${buildDays} days ago`
     for (let last = ''; ; ) {
       const found = await endedAfter(last, buildDays)
       if (found.length === 0) return
       last = found.at(-1)!.id
-      const untagged = dryRun ? found : await untag(found, { report })
+      const untagged = run.dryRun ? found : await untag(found, run)
       for (const { id: name } of untagged) {
-        if (signal.aborted) return
+        if (run.signal.aborted) return
         const noted = { kind: 'build' as const, name, reason }
-        if (dryRun) report.note(noted)
-        else {
-          await remove(name).then(
-            () => report.note(noted),
-            (error) => report.fail('build', name, error),
-          )
-        }
+        await deleteOne(run, noted, () => remove(name).then(() => true))
       }
     }
   }
@@ -89,8 +85,7 @@ export function createBuildRetention({ db, settings, removeTags }: BuildRetentio
       if (gone.length < RETENTION_BATCH_LINES) break
     }
     await db.transaction(async (trx) => {
-      const repo = `builds/${id}`
-      for (const table of ['repository_use', 'referrers']) await trx(table).where({ repo }).delete()
+      await forgetRepository(trx, `builds/${id}`)
       await trx('builds').where({ id }).whereNotNull('completed_at').delete()
     })
   }

@@ -2,6 +2,7 @@
 // misses one is only slower.
 import { type Db, rows } from '../db/pool.ts'
 import type { RegistryClient } from '../registry/client.ts'
+import { emptyRepository } from './delete-one.ts'
 import type { RetentionRun } from './report.ts'
 import type { RetentionSettings } from './settings.ts'
 
@@ -22,23 +23,13 @@ const USED = 'greatest(seen_at, pulled_at, pushed_at)'
 export function createCacheRetention({ db, registry, settings }: CacheRetentionOptions) {
   const { cacheDays } = settings
 
-  async function run({ dryRun, report, signal }: RetentionRun): Promise<void> {
-    await discover().catch((error) => report.fail('cache', 'catalog of the registry', error))
+  async function run(run: RetentionRun): Promise<void> {
+    await discover().catch((error) => run.report.fail('cache', 'catalog of the registry', error))
     for (const { repo: name, is_doomed: isDoomed } of await unused()) {
-      if (signal.aborted) return
+      if (run.signal.aborted) return
       const reason = isDoomed ? 'its app was removed' : `not used for ${cacheDays} days`
       const noted = { kind: 'cache' as const, name, reason }
-      try {
-        if (dryRun) {
-          if (await registry.hasTags(name)) report.note(noted)
-          continue
-        }
-        const { count, bytes } = await registry.deleteTags(name)
-        await db('repository_use').where({ repo: name }).delete()
-        if (count > 0) report.note({ ...noted, bytes })
-      } catch (error) {
-        report.fail('cache', name, error)
-      }
+      await emptyRepository(run, noted, registry, () => forgetUse(name))
     }
   }
 
@@ -65,6 +56,10 @@ export function createCacheRetention({ db, registry, settings }: CacheRetentionO
        order by ${USED}, repo`,
       { areas: AREAS, days: cacheDays ?? null },
     )
+  }
+
+  async function forgetUse(repo: string): Promise<void> {
+    await db('repository_use').where({ repo }).delete()
   }
 
   return { run }

@@ -3,13 +3,14 @@ import type { AppRetention } from '../apps/schema.ts'
 import type { PublishedBuild } from '../builds/image-name.ts'
 import type { Db, Queryable } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
+import { ZERO_OID } from '../git/pkt-line.ts'
 import { ORPHAN_GRACE_HOURS, RETENTION_BATCH_ROWS } from '../limits.ts'
+import { forgetRepository } from './forget-repository.ts'
 import type { ImageFacts } from './policy.ts'
 
 const PRESENT = `status = 'ready' and image_expired_at is null`
 const UNREADY = `status in ('failed', 'cancelled') and image_digest is not null and image_expired_at is null`
 const PUBLISHED = `tenant, app, ref, request->>'image_name' as image_name`
-const ZEROS = '0'.repeat(40)
 
 export interface AppWithImages {
   id: string
@@ -91,7 +92,7 @@ export function createImageStore({ db }: { db: Db }) {
            select new_sha from pushes where app_id = :appId and pushes.ref = ref.ref
            order by seq desc limit 1
          ) = :zeros`,
-        { appId, refs: [...refs], zeros: ZEROS },
+        { appId, refs: [...refs], zeros: ZERO_OID },
       )
       return ended.map(({ ref }) => ref)
     },
@@ -132,13 +133,11 @@ export function createImageStore({ db }: { db: Db }) {
     },
 
     async markDeleted(id: string): Promise<void> {
-      const repo = `builds/${id}`
       await db.transaction(async (trx) => {
         await trx('builds')
           .where({ id })
           .update({ image_deleted_at: trx.raw('clock_timestamp()') })
-        await trx('referrers').where({ repo }).delete()
-        await trx('repository_use').where({ repo }).delete()
+        await forgetRepository(trx, `builds/${id}`)
       })
     },
 

@@ -4,6 +4,7 @@ import { publicationsOf } from '../builds/image-name.ts'
 import { holding, publishLock } from '../db/advisory-lock.ts'
 import type { Db } from '../db/pool.ts'
 import type { RegistryClient } from '../registry/client.ts'
+import { deleteOne } from './delete-one.ts'
 import { createImageStore, type DoomedImage, type TenantImage } from './image-store.ts'
 import { type ExpiredImage, expiredImages, type ImagePolicy } from './policy.ts'
 import type { RetentionRun } from './report.ts'
@@ -18,7 +19,8 @@ export interface ImageRetentionOptions {
 export function createImageRetention({ db, registry, settings }: ImageRetentionOptions) {
   const store = createImageStore({ db })
 
-  async function run({ dryRun, report, signal }: RetentionRun): Promise<void> {
+  async function run(run: RetentionRun): Promise<void> {
+    const { dryRun, report, signal } = run
     const reasons = new Map<string, string>()
     for await (const expired of decide()) {
       if (signal.aborted) return
@@ -36,19 +38,14 @@ export function createImageRetention({ db, registry, settings }: ImageRetentionO
         if (signal.aborted) return
         const reason = reasons.get(image.id) ?? 'an earlier run did not come to its end'
         const noted = { kind: 'image' as const, name: image.id, reason }
-        if (dryRun) report.note(noted)
-        else {
-          await remove(image).then(
-            (bytes) => report.note({ ...noted, bytes }),
-            (error) => report.fail('image', image.id, error),
-          )
-        }
+        await deleteOne(run, noted, () => remove(image))
       }
     }
   }
 
   /** Group by group: apps, then what each tenant has uploaded, then what removed apps have left. */
   async function* decide(): AsyncGenerator<ExpiredImage[]> {
+    const now = await store.now()
     for (const { id, retention } of await store.apps()) {
       const images = await store.ofApp(id)
       const refs = new Set(images.flatMap(({ line }) => (line === undefined ? [] : [line])))
@@ -57,11 +54,11 @@ export function createImageRetention({ db, registry, settings }: ImageRetentionO
         keepImages: retention?.keep_images ?? settings.keepImages,
         maxAgeDays: retention?.max_age_days ?? settings.imageDays,
       }
-      yield expiredImages({ images, policy, endedLines, now: await store.now() })
+      yield expiredImages({ images, policy, endedLines, now })
     }
     const policy: ImagePolicy = { keepImages: undefined, maxAgeDays: settings.uploadDays }
     for (const images of byTenant(await store.uploads())) {
-      yield expiredImages({ images, policy, endedLines: new Set(), now: await store.now() })
+      yield expiredImages({ images, policy, endedLines: new Set(), now })
     }
     const left = await store.ofRemovedApps()
     yield left.map(({ id }) => ({ id, reason: 'its app was removed' }))
@@ -70,7 +67,7 @@ export function createImageRetention({ db, registry, settings }: ImageRetentionO
   }
 
   /** All of it may be repeated. Returns the bytes its manifests name. */
-  async function remove(image: DoomedImage): Promise<number> {
+  async function remove(image: DoomedImage): Promise<{ bytes: number }> {
     const { id, digest, attestations } = image
     for (const to of new Set(publicationsOf(image).map(({ repository }) => repository))) {
       await unpublish(to, digest)
@@ -80,7 +77,7 @@ export function createImageRetention({ db, registry, settings }: ImageRetentionO
     const roots = [...about, ...(attestations === undefined ? [] : [attestations]), digest]
     const { bytes } = await registry.deleteRepository(repo, roots)
     await store.markDeleted(id)
-    return bytes
+    return { bytes }
   }
 
   /** Nobody publishes into the repository meanwhile; a build that still has the image keeps it there. */

@@ -2,6 +2,7 @@
 // steps, its attempts. In place of the first line stands that there were more.
 import { type Db, rows } from '../db/pool.ts'
 import { RETENTION_BATCH_LINES, RETENTION_BATCH_ROWS } from '../limits.ts'
+import { deleteOne } from './delete-one.ts'
 import type { RetentionRun } from './report.ts'
 import type { RetentionSettings } from './settings.ts'
 
@@ -11,22 +12,16 @@ export interface LogRetentionOptions {
 }
 
 export function createLogRetention({ db, settings: { logDays } }: LogRetentionOptions) {
-  async function run({ dryRun, report, signal }: RetentionRun): Promise<void> {
+  async function run(run: RetentionRun): Promise<void> {
     if (logDays === undefined) return
     for (let last = ''; ; ) {
       const ids = await endedAfter(last, logDays)
       if (ids.length === 0) return
       last = ids.at(-1)!
       for (const name of ids) {
-        if (signal.aborted) return
+        if (run.signal.aborted) return
         const noted = { kind: 'log' as const, name, reason: `ended over ${logDays} days ago` }
-        if (dryRun) report.note(noted)
-        else {
-          await remove(name, logDays).then(
-            (bytes) => report.note({ ...noted, bytes }),
-            (error) => report.fail('log', name, error),
-          )
-        }
+        await deleteOne(run, noted, () => remove(name, logDays))
       }
     }
   }
@@ -45,7 +40,7 @@ export function createLogRetention({ db, settings: { logDays } }: LogRetentionOp
   }
 
   /** The first line goes last, so that a run that dies in between is ended by the next one. */
-  async function remove(id: string, days: number): Promise<number> {
+  async function remove(id: string, days: number): Promise<{ bytes: number }> {
     const [line] = await rows<{ seq: number | null; bytes: number }>(
       db,
       `select min(seq) as seq, coalesce(sum(octet_length(content)), 0)::int8 as bytes
@@ -64,7 +59,7 @@ export function createLogRetention({ db, settings: { logDays } }: LogRetentionOp
         .where({ id })
         .update({ log_expired_at: trx.raw('clock_timestamp()') })
     })
-    return bytes
+    return { bytes }
   }
 
   async function removeLines(id: string, afterSeq: number): Promise<number> {

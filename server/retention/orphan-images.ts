@@ -4,6 +4,8 @@ import type { Db } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
 import { ORPHAN_GRACE_HOURS } from '../limits.ts'
 import type { RegistryClient } from '../registry/client.ts'
+import { emptyRepository } from './delete-one.ts'
+import { forgetRepository } from './forget-repository.ts'
 import type { RetentionRun } from './report.ts'
 
 export interface OrphanImageOptions {
@@ -16,23 +18,13 @@ export interface OrphanImageOptions {
 const AREA = 'builds'
 
 export function createOrphanImages({ db, registry, ownsRegistry }: OrphanImageOptions) {
-  async function run({ dryRun, report, signal }: RetentionRun): Promise<void> {
+  async function run(run: RetentionRun): Promise<void> {
     if (!ownsRegistry) return
     for await (const repos of registry.repositories(AREA)) {
       for (const name of await due(repos)) {
-        if (signal.aborted) return
+        if (run.signal.aborted) return
         const noted = { kind: 'orphan' as const, name, reason: 'no build has it' }
-        try {
-          if (dryRun) {
-            if (await registry.hasTags(name)) report.note(noted)
-            continue
-          }
-          const { count, bytes } = await registry.deleteTags(name)
-          await forget(name)
-          if (count > 0) report.note({ ...noted, bytes })
-        } catch (error) {
-          report.fail('orphan', name, error)
-        }
+        await emptyRepository(run, noted, registry, () => forget(name))
       }
     }
   }
@@ -63,7 +55,7 @@ export function createOrphanImages({ db, registry, ownsRegistry }: OrphanImageOp
   }
 
   async function forget(repo: string): Promise<void> {
-    for (const table of ['repository_use', 'referrers']) await db(table).where({ repo }).delete()
+    await forgetRepository(db, repo)
     await db('orphan_objects').where({ key: repo }).delete()
   }
 

@@ -5,6 +5,7 @@ import { holding } from '../db/advisory-lock.ts'
 import { type Db, rows } from '../db/pool.ts'
 import { ORPHAN_GRACE_HOURS, RETENTION_BATCH_ROWS } from '../limits.ts'
 import type { Objects } from '../objects/objects.ts'
+import { deleteOne } from './delete-one.ts'
 import type { RetentionRun } from './report.ts'
 import type { RetentionSettings } from './settings.ts'
 
@@ -28,22 +29,16 @@ export function createSourceRetention({ db, objects, settings }: SourceRetention
     await orphans(run)
   }
 
-  async function ofEndedBuilds({ dryRun, report, signal }: RetentionRun): Promise<void> {
-    for (let last = ''; !signal.aborted; ) {
+  async function ofEndedBuilds(run: RetentionRun): Promise<void> {
+    for (let last = ''; !run.signal.aborted; ) {
       const found = await endedAfter(last)
       if (found.length === 0) return
       last = found.at(-1)!.id
-      if (!dryRun) await markExpired(found.map(({ id }) => id))
+      if (!run.dryRun) await markExpired(found.map(({ id }) => id))
       const keys = new Map(found.map(({ source_key: key, source_bytes: bytes }) => [key, bytes]))
       for (const [name, bytes] of keys) {
         const noted = { kind: 'source' as const, name, reason: 'its builds have ended', bytes }
-        if (dryRun) report.note(noted)
-        else {
-          await removeUnneeded(name).then(
-            (isGone) => isGone && report.note(noted),
-            (error) => report.fail('source', name, error),
-          )
-        }
+        await deleteOne(run, noted, () => removeUnneeded(name))
       }
     }
   }
@@ -84,20 +79,14 @@ export function createSourceRetention({ db, objects, settings }: SourceRetention
   }
 
   /** A file is written before its build: what no build needs goes when it is seen again after a while. */
-  async function orphans({ dryRun, report, signal }: RetentionRun): Promise<void> {
+  async function orphans(run: RetentionRun): Promise<void> {
     for await (const batch of batches(objects.list())) {
-      if (signal.aborted) return
+      if (run.signal.aborted) return
       const due = new Set(await dueOrphans(batch.map(({ key }) => key)))
       for (const { key: name, bytes } of batch) {
         if (!due.has(name)) continue
         const noted = { kind: 'orphan' as const, name, reason: 'no build has it', bytes }
-        if (dryRun) report.note(noted)
-        else {
-          await removeUnneeded(name).then(
-            (isGone) => isGone && report.note(noted),
-            (error) => report.fail('orphan', name, error),
-          )
-        }
+        await deleteOne(run, noted, () => removeUnneeded(name))
       }
     }
     await db('orphan_objects')
