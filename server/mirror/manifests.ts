@@ -1,16 +1,17 @@
 // Manifests of a mirrored registry: by digest they never change; a tag is asked for again when what is known of it
 // is too old, and what is stored does when the registry does not answer.
-import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { asError } from '../errors.ts'
 import { MANIFEST_BYTES_MAX, MIRROR_TAG_TTL_MS, MIRROR_TAGS_KNOWN_MAX } from '../limits.ts'
+import { digestOf } from '../registry/digest.ts'
 import { MANIFEST_TYPES } from '../registry/exchange.ts'
+import type { StoredManifest } from '../registry/manifests.ts'
 import { isDigest } from '../registry/names.ts'
 import type { Log } from '../telemetry/log.ts'
 import { type Asked, MirrorRefusal, refusalOf, unreachable } from './answers.ts'
 import { readReply } from './body.ts'
 import type { Remote } from './remote.ts'
-import type { MirrorStore, StoredManifest } from './store.ts'
+import type { MirrorStore } from './store.ts'
 
 /** `stale`: stored, and the registry could not be asked whether it is still so. */
 export type Origin = 'stored' | 'fetched' | 'stale'
@@ -66,8 +67,8 @@ export function createManifests(options: ManifestsOptions): FindManifest {
     const body = await readReply(reply, MANIFEST_BYTES_MAX).catch((error) => {
       throw unreachable(host, asError(error))
     })
-    const digest = `sha256:${createHash('sha256').update(body).digest('hex')}`
-    const said = isDigest(reference) ? reference : digestOf(reply)
+    const digest = digestOf(body)
+    const said = isDigest(reference) ? reference : saidDigest(reply)
     if (said?.startsWith('sha256:') && said !== digest) {
       const message = `${host} gave ${name}@${said} with the digest ${digest}`
       throw new MirrorRefusal(503, 'UNAVAILABLE', message)
@@ -121,7 +122,7 @@ export function createManifests(options: ManifestsOptions): FindManifest {
     if (stored) {
       const head = await ask(question, 'HEAD', tag)
       head.resume()
-      if (digestOf(head) === stored.digest) return { ...stored, origin: 'stored' }
+      if (saidDigest(head) === stored.digest) return { ...stored, origin: 'stored' }
     }
     const fetched = await fetchManifest(question, tag)
     await keep(repo, fetched, tag)
@@ -141,7 +142,7 @@ export function createManifests(options: ManifestsOptions): FindManifest {
   }
 }
 
-function digestOf({ headers }: IncomingMessage): string | undefined {
+function saidDigest({ headers }: IncomingMessage): string | undefined {
   const digest = headers['docker-content-digest']
   return typeof digest === 'string' ? digest : undefined
 }

@@ -3,13 +3,8 @@
 // garbage collection keeps what is tagged. Deleting the tags of such a repository gives everything back.
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import {
-  type Exchange,
-  exchangeWith,
-  MANIFEST_TYPES,
-  manifestPath,
-  unexpected,
-} from '../registry/exchange.ts'
+import { type Exchange, exchangeWith, MANIFEST_TYPES, manifestPath } from '../registry/exchange.ts'
+import { putManifest, type StoredManifest } from '../registry/manifests.ts'
 import { isDigest } from '../registry/names.ts'
 import { type UploadedBlob, uploadBlob } from '../registry/upload.ts'
 import type { RegistryUpstream } from '../registry/upstream.ts'
@@ -17,12 +12,6 @@ import type { RegistryUpstream } from '../registry/upstream.ts'
 const KEEPER_TYPE = 'application/vnd.oci.image.manifest.v1+json'
 const KEPT_TYPE = 'application/vnd.hypeman.mirror'
 const BLOB_TYPE = 'application/octet-stream'
-
-export interface StoredManifest {
-  digest: string
-  type: string
-  body: Buffer
-}
 
 const Descriptor = z.object({
   mediaType: z.string(),
@@ -42,13 +31,10 @@ export function createMirrorStore(upstream: RegistryUpstream) {
 
   async function keep(repo: string, keeper: { kind: Kind; name: string }, config: Descriptor) {
     const { kind, name } = keeper
-    const path = manifestPath(repo, keeperTag(kind, name))
     const annotations = { [`${KEPT_TYPE}.${kind}`]: name }
     const manifest = { schemaVersion: 2, mediaType: KEEPER_TYPE, config, layers: [], annotations }
     const body = Buffer.from(JSON.stringify(manifest))
-    const headers = { 'content-type': KEEPER_TYPE, 'content-length': body.length }
-    const { status } = await exchange({ method: 'PUT', path, headers, body })
-    if (status !== 201) throw unexpected('PUT', path, status)
+    await putManifest(upstream, repo, keeperTag(kind, name), { type: KEEPER_TYPE, body })
   }
 
   async function kept(repo: string, kind: Kind, name: string): Promise<Descriptor | undefined> {

@@ -3,34 +3,22 @@
 
 import { deletePublished, deleteRepository, type PublishedImage } from './delete-image.ts'
 import { deleteTags, type Emptied } from './delete-tags.ts'
-import {
-  type Exchange,
-  exchangeWith,
-  MANIFEST_TYPES,
-  manifestPath,
-  unexpected,
-} from './exchange.ts'
 import { type FoundImage, findImage } from './find-image.ts'
+import { deleteManifest, hasManifest, putManifest, requireManifest } from './manifests.ts'
 import { isDigest, isRepoName } from './names.ts'
 import { type Publication, publishImage } from './publish.ts'
 import { repositoriesBelow } from './repositories-below.ts'
-import { deleteManifest, tagsPage } from './tags.ts'
+import { tagsPage } from './tags.ts'
 import type { RegistryUpstream } from './upstream.ts'
 
 export type RegistryClient = ReturnType<typeof createRegistryClient>
 
 export function createRegistryClient({ upstream }: { upstream: RegistryUpstream }) {
-  const exchange = (request: Exchange) => exchangeWith(upstream, request)
-
   return {
     /** False as well for what is no digest at all, a tag for instance. */
     async manifestExists(repo: string, digest: string): Promise<boolean> {
       if (!isRepoName(repo) || !isDigest(digest)) return false
-      const path = manifestPath(repo, digest)
-      const reply = await exchange({ method: 'HEAD', path, headers: { accept: MANIFEST_TYPES } })
-      if (reply.status === 200) return true
-      if (reply.status === 404) return false
-      throw unexpected('HEAD', path, reply.status)
+      return hasManifest(upstream, repo, digest)
     },
 
     /** What was pushed under a digest: the image itself, and what is attested about it. */
@@ -39,13 +27,7 @@ export function createRegistryClient({ upstream }: { upstream: RegistryUpstream 
 
     /** Points a tag at a manifest that is there; repeating it changes nothing. */
     async tag(repo: string, digest: string, tag: string): Promise<void> {
-      const from = manifestPath(repo, digest)
-      const got = await exchange({ method: 'GET', path: from, headers: { accept: MANIFEST_TYPES } })
-      if (got.status !== 200) throw unexpected('GET', from, got.status)
-      const to = manifestPath(repo, tag)
-      const headers = { 'content-type': got.type, 'content-length': got.body.length }
-      const put = await exchange({ method: 'PUT', path: to, headers, body: got.body })
-      if (put.status !== 201) throw unexpected('PUT', to, put.status)
+      await putManifest(upstream, repo, tag, await requireManifest(upstream, repo, digest))
     },
 
     /** The image under a tag of another repository as well, with all it is made of. */

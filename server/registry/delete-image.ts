@@ -3,12 +3,13 @@
 import { AppError } from '../errors.ts'
 import { deleteTags } from './delete-tags.ts'
 import { bytesOf, manifestParts, type Part } from './manifest-parts.ts'
+import { deleteManifest, readManifest } from './manifests.ts'
 import { isDigest, isRepoName } from './names.ts'
 import { referrersTag } from './referrers.ts'
-import { allTags, deleteManifest, readManifest } from './tags.ts'
+import { allTags } from './tags.ts'
 import type { RegistryUpstream } from './upstream.ts'
 
-export interface ImageTree {
+interface ImageTree {
   /** Of all its manifests; the root is the last one. */
   digests: string[]
   /** Of what its manifests name, as they say; other images may share it. */
@@ -16,7 +17,7 @@ export interface ImageTree {
 }
 
 /** An image with the manifests it is made of; the root alone when it is not there. */
-export async function imageTree(
+async function imageTree(
   upstream: RegistryUpstream,
   repo: string,
   root: string,

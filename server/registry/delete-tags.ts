@@ -1,7 +1,8 @@
 // Empties a repository: every manifest that has a tag is deleted, and with it all its tags. What is left are
 // blobs for the garbage collection.
 import { bytesOf, manifestParts } from './manifest-parts.ts'
-import { deleteManifest, readManifest, tagsPage } from './tags.ts'
+import { deleteManifest, readManifest } from './manifests.ts'
+import { tagsPage } from './tags.ts'
 import type { RegistryUpstream } from './upstream.ts'
 
 export interface Emptied {

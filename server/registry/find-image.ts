@@ -2,7 +2,7 @@
 // build is known by: its digest depends on what is in it alone, the index's on when it was built as well.
 import { z } from 'zod'
 import { IMAGE_MANIFESTS_MAX } from '../limits.ts'
-import { exchangeWith, MANIFEST_TYPES, manifestPath, unexpected } from './exchange.ts'
+import { hasManifest, readManifest } from './manifests.ts'
 import { isDigest, isRepoName } from './names.ts'
 import type { RegistryUpstream } from './upstream.ts'
 
@@ -34,17 +34,11 @@ export async function findImage(
   digest: string,
 ): Promise<FoundImage | undefined> {
   if (!isRepoName(repo) || !isDigest(digest)) return undefined
-  const path = manifestPath(repo, digest)
-  const headers = { accept: MANIFEST_TYPES }
-  const reply = await exchangeWith(upstream, { method: 'GET', path, headers })
-  if (reply.status === 404) return undefined
-  if (reply.status !== 200) throw unexpected('GET', path, reply.status)
-  const image = attestedImage(reply.body)
+  const found = await readManifest(upstream, repo, digest)
+  if (!found) return undefined
+  const image = attestedImage(found.body)
   if (image === undefined) return { digest }
-  const child = manifestPath(repo, image)
-  const found = await exchangeWith(upstream, { method: 'HEAD', path: child, headers })
-  if (found.status === 404) return undefined
-  if (found.status !== 200) throw unexpected('HEAD', child, found.status)
+  if (!(await hasManifest(upstream, repo, image))) return undefined
   return { digest: image, attestationsDigest: digest }
 }
 

@@ -1,17 +1,12 @@
 // An image of one repository under a tag of another, with everything it is made of: its blobs are mounted (or
 // carried over, where the registry can't), the manifests of an index come first, the tag last. Every part may
-// be repeated. Throws a 4xx for what will never be possible, a 503 for what may be later. Digests come from a guest, so nothing gets into a path that is not exactly one.
+// be repeated. Throws a 4xx for what will never be possible, a 503 for what may be later. Digests come from a guest,
+// so nothing gets into a path that is not exactly one.
 import { z } from 'zod'
 import { AppError, asError, invalidRequest } from '../errors.ts'
 import { IMAGE_BLOBS_MAX, IMAGE_MANIFESTS_MAX } from '../limits.ts'
-import { digestOf } from './digest.ts'
-import {
-  type Exchange,
-  exchangeWith,
-  MANIFEST_TYPES,
-  manifestPath,
-  unexpected,
-} from './exchange.ts'
+import { exchangeWith, manifestPath, unexpected } from './exchange.ts'
+import { putManifest, requireManifest } from './manifests.ts'
 import { isDigest, isRepoName, isTag } from './names.ts'
 import { finishUpload, uploadPath } from './upload.ts'
 import { openUpstream, type RegistryUpstream } from './upstream.ts'
@@ -55,13 +50,12 @@ interface Copy {
 
 async function copyManifest(copy: Copy, digest: string, reference: string): Promise<void> {
   const { upstream, from, to, depth } = copy
-  const exchange = (request: Exchange) => exchangeWith(upstream, request)
   const source = manifestPath(from, digest)
-  const got = await exchange({ method: 'GET', path: source, headers: { accept: MANIFEST_TYPES } })
-  if (got.status !== 200) throw unexpected('GET', source, got.status)
-  const found = digestOf(got.body)
-  if (found !== digest) throw new AppError('registry_unavailable', `${source} has digest ${found}`)
-  const { config, layers, manifests } = parseManifest(got.body, source)
+  const manifest = await requireManifest(upstream, from, digest)
+  if (manifest.digest !== digest) {
+    throw new AppError('registry_unavailable', `${source} has digest ${manifest.digest}`)
+  }
+  const { config, layers, manifests } = parseManifest(manifest.body, source)
   if (manifests.length > 0 && depth > 0) {
     throw invalidRequest(`${source} is an index in an index and can't be published`)
   }
@@ -72,10 +66,7 @@ async function copyManifest(copy: Copy, digest: string, reference: string): Prom
     [...(config ? [config] : []), ...layers].filter(isKept).map(({ digest }) => digest),
   )
   for (const blob of blobs) await copyBlob(copy, blob)
-  const target = manifestPath(to, reference)
-  const headers = { 'content-type': got.type, 'content-length': got.body.length }
-  const put = await exchange({ method: 'PUT', path: target, headers, body: got.body })
-  if (put.status !== 201) throw unexpected('PUT', target, put.status)
+  await putManifest(upstream, to, reference, manifest)
 }
 
 function parseManifest(body: Buffer, source: string): z.infer<typeof Manifest> {
