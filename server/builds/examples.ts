@@ -24,6 +24,14 @@ export const BUILD_EXAMPLE = {
   pusher: 'ada',
   builder_instance_id: `${ID}-1`,
   attempt: 1,
+  attempts: [
+    {
+      attempt: 1,
+      claimed_at: '2026-05-04T12:00:00.012Z',
+      ended_at: '2026-05-04T12:00:24.700Z',
+      outcome: 'built' as const,
+    },
+  ],
   phases: { queue_ms: 12, vm_ms: 8013, build_ms: 14402, push_ms: 1608 },
   steps: { total: 6, cached: 1, done: 5, failed: 0, running: 0 },
   created_at: '2026-05-04T12:00:00.000Z',

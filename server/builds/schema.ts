@@ -289,6 +289,25 @@ export const StepsSummary = z
   })
 export type StepsSummary = z.infer<typeof StepsSummary>
 
+export const BuildAttempt = z
+  .object({
+    attempt: z
+      .int()
+      .meta({ description: 'One that was handed back does not count: its number comes again.' }),
+    worker: z.string().optional().meta({ description: 'Who had it; for operators only.' }),
+    claimed_at: z.string(),
+    ended_at: z.string().optional(),
+    outcome: z
+      .enum(['built', 'failed', 'cancelled', 'requeued', 'handed_back', 'lost'])
+      .optional()
+      .meta({
+        description:
+          '`built`: the image is in the registry. `requeued`: it broke and is made again. `handed_back`: its worker had to stop. `lost`: its worker was not heard of any more.',
+      }),
+  })
+  .meta({ id: 'BuildAttempt' })
+export type BuildAttempt = z.infer<typeof BuildAttempt>
+
 /** A build as the API shows it: seed 000's fields and what a pushed build adds. Times are RFC 3339. */
 export const Build = z
   .object({
@@ -327,6 +346,9 @@ export const Build = z
     builder_id: z.string().optional(),
     builder_instance_id: z.string().optional().meta({ description: 'The pod that ran it.' }),
     attempt: z.int(),
+    attempts: z.array(BuildAttempt).optional().meta({
+      description: 'In the order in which they began; only of a single build, not in a list.',
+    }),
     phases: Phases.optional(),
     steps: StepsSummary.optional().meta({ description: 'Only of a single build, not in a list.' }),
     created_at: z.string(),

@@ -5,11 +5,12 @@ import { AppError, notFound } from '../errors.ts'
 import { joinSignals } from '../join-signals.ts'
 import { CANCEL_DEADLINE_MS } from '../limits.ts'
 import type { Queue } from '../queue/queue.ts'
+import { readAttempts } from './attempts.ts'
 import { connectionState, readConnections } from './connection-store.ts'
 import type { BuildConnections } from './connections.ts'
 import { statusAt } from './event-store.ts'
 import type { BuildLog, EventPages } from './log.ts'
-import type { Build, BuildStatus, BuildStep } from './schema.ts'
+import type { Build, BuildAttempt, BuildStatus, BuildStep } from './schema.ts'
 import { TERMINAL } from './schema.ts'
 import { toPublic } from './show.ts'
 import type { ShownConfig } from './shown-config.ts'
@@ -47,21 +48,29 @@ export function createBuilds(options: BuildsOptions) {
     return row
   }
 
-  async function show(row: BuildRow): Promise<Build> {
+  async function show(principal: Principal, row: BuildRow): Promise<Build> {
     const isQueued = row.status === 'queued'
-    const [position, waitReason, steps] = await Promise.all([
+    const [position, waitReason, steps, attempts] = await Promise.all([
       isQueued ? queue.position(row.id) : undefined,
       isQueued ? queue.waitReason() : undefined,
       readSteps(db, row.id),
+      attemptsFor(principal, row.id),
     ])
     const ended = TERMINAL.has(row.status)
-    const shown = { position, waitReason, steps: summarize(steps, { ended }) }
+    const shown = { position, waitReason, steps: summarize(steps, { ended }), attempts }
     return toPublic(row, registryName(), shown)
+  }
+
+  /** Which machines there are is not for tenants. */
+  async function attemptsFor(principal: Principal, id: string): Promise<BuildAttempt[]> {
+    const attempts = await readAttempts(db, id)
+    if (may(principal, 'build:admin')) return attempts
+    return attempts.map(({ worker: _, ...attempt }) => attempt)
   }
 
   return {
     async get(principal: Principal, id: string): Promise<Build> {
-      return show(await own(principal, id))
+      return show(principal, await own(principal, id))
     },
 
     /** The build, once its status is another than the caller knows, or when the time is up. */
@@ -74,7 +83,7 @@ export function createBuilds(options: BuildsOptions) {
       } finally {
         until.dispose()
       }
-      return show(await own(principal, id))
+      return show(principal, await own(principal, id))
     },
 
     /** Those of the caller's tenant; only who may see others names another one. */

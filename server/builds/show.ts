@@ -1,6 +1,6 @@
 // A row as the API shows it: seed 000's fields and ours; what is not known is absent.
 import { between, phasesOf } from './phases.ts'
-import type { Build, StepsSummary } from './schema.ts'
+import type { Build, BuildAttempt, StepsSummary } from './schema.ts'
 import type { BuildRow } from './store.ts'
 
 /** What is not in the row itself. */
@@ -8,6 +8,7 @@ export interface Shown {
   position?: number | undefined
   waitReason?: string | undefined
   steps?: StepsSummary | undefined
+  attempts?: BuildAttempt[] | undefined
 }
 
 export function toPublic(row: BuildRow, registryName: string, shown: Shown = {}): Build {
@@ -33,6 +34,7 @@ export function toPublic(row: BuildRow, registryName: string, shown: Shown = {})
     tags: Object.keys(row.tags).length > 0 ? row.tags : undefined,
     builder_id: row.request.builder_id,
     builder_instance_id: row.builderInstance,
+    attempts: shown.attempts?.length ? shown.attempts : undefined,
     phases: phasesOf(row),
     steps: shown.steps,
     started_at: row.startedAt?.toISOString(),

@@ -1,6 +1,7 @@
 // Takes back builds whose worker is gone: requeued while attempts are left, else failed with class `lost`. Those
 // that wait too long fail as well.
 import { RELEASED } from '../builders/busy.ts'
+import { loseAttempt } from '../builds/attempts.ts'
 import { endColumns, transitionIn } from '../builds/transitions.ts'
 import type { Db } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
@@ -58,6 +59,7 @@ async function takeBack(
       [build.id, worker ?? ''],
     )
     if (!row) return false
+    await loseAttempt(trx, build.id)
     const from = ['building', 'pushing'] as const
     const released = { lease_token: null, lease_until: null }
     if (build.cancel) {

@@ -96,6 +96,8 @@ test('builds go with their events and tags; never one that has its image, or has
   const appId = await givenApp(db, 'web')
   await givenLogged(db, 'oldbuild', { days: 401, lines: RETENTION_BATCH_LINES + 1 })
   await db('builds').where({ id: 'oldbuild' }).update({ app_id: appId, app: 'web' })
+  const attempt = { attempt: 1, worker: 'w', claimed_at: db.fn.now() }
+  await db('attempts').insert({ build_id: 'oldbuild', ...attempt })
   await givenEnded(db, { id: 'hasimage', days: 500, digest })
   await givenEnded(db, { id: 'hadimage', days: 500, digest })
   await db('builds')
@@ -111,7 +113,9 @@ test('builds go with their events and tags; never one that has its image, or has
   const left = await db('builds').orderBy('id').pluck('id')
   assert.deepEqual(left, ['hasimage', 'waitsyet', 'youngone'])
   assert.deepEqual(untagged, ['app-web: oldbuild'])
-  assert.equal(await db('build_events').where({ build_id: 'oldbuild' }).first(), undefined)
+  for (const table of ['build_events', 'attempts']) {
+    assert.equal(await db(table).where({ build_id: 'oldbuild' }).first(), undefined)
+  }
 })
 
 test('a build whose tag can’t be removed stays for the next run', async (t) => {
