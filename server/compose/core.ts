@@ -39,8 +39,8 @@ export interface Core extends Boot {
 
 export interface CoreOptions {
   databaseUrl: string
-  /** Brings the database up to date, or makes sure that it is. */
-  prepare(db: Db): Promise<void>
+  /** Brings the database up to date, or makes sure that it is. The signal: the process is to end. */
+  prepare(db: Db, signal: AbortSignal): Promise<void>
 }
 
 export async function startCore(boot: Boot, options: CoreOptions): Promise<Core> {
@@ -51,7 +51,9 @@ export async function startCore(boot: Boot, options: CoreOptions): Promise<Core>
   const db = watchTransitions(createDb(url, { idleInTransactionMs }), metrics.build.moved)
   releasers.add('database pool', () => db.destroy())
   releasers.add('metrics', () => metrics.stop())
-  await options.prepare(db)
+  const preparing = new AbortController()
+  releasers.add('preparation of the database', () => preparing.abort())
+  await options.prepare(db, preparing.signal)
   const listener = createListener({ url, log: log.child({ mod: 'listen' }) })
   await listener.start()
   releasers.add('listener', () => listener.stop())

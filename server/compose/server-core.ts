@@ -47,8 +47,11 @@ export async function startServerCore(boot: Boot): Promise<ServerCore> {
   const databaseUrl = await databaseUrlOf(boot)
   const core = await startCore(boot, {
     databaseUrl,
-    async prepare(db) {
-      const applied = await migrate(db, databaseUrl)
+    async prepare(db, signal) {
+      const applied = await migrate(db, {
+        signal,
+        onWait: () => log.warn('another server brings the database up to date; waiting for it'),
+      })
       if (applied.length > 0) log.info({ applied }, 'database migrated')
       await setSlots(db, config.maxConcurrentBuilds)
       await setQueueLimits(db, {

@@ -1,44 +1,76 @@
-// Forward-only migrations under an advisory lock, so that several processes may start at once.
+// Forward-only migrations, all that are due in one transaction under an advisory lock of it: several processes may
+// start at once, and one that dies in the middle leaves nothing behind.
 import { readdir } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import pg from 'pg'
 import { AppError } from '../errors.ts'
 import { VERSION } from '../version.ts'
-import type { Db } from './pool.ts'
+import { type Db, type Queryable, rows } from './pool.ts'
 
 const MIGRATION_LOCK = 0x68797065 // "hype"
+const LOCK_POLL_MS = 250
 const directory = fileURLToPath(new URL('../../migrations', import.meta.url))
 
-/** Returns the names of the migrations it applied. */
-export async function migrate(db: Db, url: string): Promise<string[]> {
-  const holder = new pg.Client({ connectionString: url })
-  await holder.connect()
-  try {
-    await holder.query('select pg_advisory_lock($1)', [MIGRATION_LOCK])
+export interface MigrateOptions {
+  /** Another process has the lock; it is waited for. */
+  onWait?: () => void
+  /** Ends the wait. */
+  signal?: AbortSignal
+}
+
+/** Returns the names of the migrations it applied. Throws AppError `version_skew` on a database of a newer program. */
+export function migrate(db: Db, options: MigrateOptions = {}): Promise<string[]> {
+  return db.transaction(async (trx) => {
+    await takeLock(trx, options)
+    await requireKnown(trx)
     const config = { directory, loadExtensions: ['.js'] }
-    // knex keeps its own lock in a row, which a killed process leaves behind; ours is the one that counts.
-    await db.migrate.forceFreeMigrationsLock(config)
-    const [, applied] = (await db.migrate.latest(config)) as [number, string[]]
+    // knex keeps a lock of its own in a row; ours is the one that counts.
+    await trx.migrate.forceFreeMigrationsLock(config)
+    const [, applied] = (await trx.migrate.latest(config)) as [number, string[]]
     return applied
-  } finally {
-    await holder.end()
+  })
+}
+
+async function takeLock(trx: Queryable, { onWait, signal }: MigrateOptions): Promise<void> {
+  for (let tries = 0; ; tries += 1) {
+    const sql = 'select pg_try_advisory_xact_lock(?) as got'
+    const [row] = await rows<{ got: boolean }>(trx, sql, [MIGRATION_LOCK])
+    if (row?.got) return
+    if (tries === 0) onWait?.()
+    await sleep(LOCK_POLL_MS, undefined, { signal })
   }
+}
+
+async function requireKnown(db: Queryable): Promise<void> {
+  const names = new Set(await migrationNames())
+  const unknown = (await appliedNames(db)).filter((name) => !names.has(name))
+  if (unknown.length === 0) return
+  throw new AppError(
+    'version_skew',
+    `the database is at ${unknown.at(-1)}, which this server (version ${VERSION}) does not know: it was brought up to date by a newer one. Run that version, or restore a backup from before`,
+  )
+}
+
+async function migrationNames(): Promise<string[]> {
+  return (await readdir(directory)).filter((name) => name.endsWith('.js')).sort()
+}
+
+/** In the order of their names: numbers have gaps, and one may be filled late. */
+async function appliedNames(db: Queryable): Promise<string[]> {
+  if (!(await db.schema.hasTable('knex_migrations'))) return []
+  return db('knex_migrations').orderBy('name').pluck('name')
 }
 
 /** The last one that this program has. */
 export async function newestMigration(): Promise<string> {
-  const names = (await readdir(directory)).filter((name) => name.endsWith('.js')).sort()
-  return names.at(-1) ?? ''
+  return (await migrationNames()).at(-1) ?? ''
 }
 
 /** For who may not migrate. Throws AppError `version_skew` when the database is not the one it knows. */
 export async function requireMigrated(db: Db): Promise<void> {
   const expected = await newestMigration()
-  const row = (await db.schema.hasTable('knex_migrations'))
-    ? await db('knex_migrations').orderBy('name', 'desc').first('name')
-    : undefined
-  if (row?.name === expected) return
-  const found = row?.name ?? 'empty'
+  const found = (await appliedNames(db)).at(-1) ?? 'empty'
+  if (found === expected) return
   const todo =
     found === 'empty' || found < expected
       ? 'start the server of this version first: it brings the database up to date'

@@ -32,7 +32,7 @@ const empty = (name: string) => new Error(`${name}: nothing could be taken`)
 
 export async function ours(url: string): Promise<Side> {
   const db = createDb(url, { poolMax: CONNECTIONS })
-  await migrate(db, url)
+  await migrate(db)
   await setSlots(db, CONNECTIONS)
   const name = 'hypeman'
   let last = ''

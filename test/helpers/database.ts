@@ -50,6 +50,17 @@ export async function givenDatabase(t: TestContext): Promise<TestDatabase> {
   return { url, db, listener }
 }
 
+/** The URL of a database without any table. */
+export async function givenEmptyDatabase(t: TestContext): Promise<string> {
+  server ??= startServer()
+  const { socketDir } = await server
+  count += 1
+  const name = `empty_${count}`
+  await admin(socketDir, `create database ${name}`)
+  t.after(() => admin(socketDir, `drop database ${name} with (force)`))
+  return embeddedUrl(socketDir, name)
+}
+
 async function startServer() {
   const parts = await testParts()
   const users = await ensureUsers()
@@ -68,7 +79,7 @@ async function startServer() {
   await admin(socketDir, `create database ${TEMPLATE}`)
   const url = embeddedUrl(socketDir, TEMPLATE)
   const db = createDb(url)
-  await migrate(db, url)
+  await migrate(db)
   await db.destroy()
   return { embedded, socketDir, root }
 }
