@@ -324,6 +324,8 @@ export const MIRROR_TOKENS_MAX = 1_000
 export const MIRROR_IDLE_MAX_MS = 60_000
 /** Different images named in the log of one build. */
 export const MIRROR_IMAGES_NAMED_MAX = 100
+/** Of the header that tells a worker what became of an image. */
+export const MIRROR_NOTE_CHARS_MAX = 8 * KiB
 
 // Garbage of the registry
 /** From the moment a client hears that a blob is there to the manifest that names it. */

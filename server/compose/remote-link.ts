@@ -1,5 +1,6 @@
 // The seam between the roles when the server is another process, reached by SERVER_URL.
 import { createServer } from 'node:http'
+import { createMirrorNotes } from '../mirror/notes.ts'
 import { createRegistryClient } from '../registry/client.ts'
 import { createRegistryRelay } from '../registry/relay.ts'
 import type { ServerLink } from '../workers/link.ts'
@@ -20,7 +21,12 @@ export async function remoteLink(
   signal: AbortSignal,
 ): Promise<ServerLink> {
   const guestRegistry = createServer({ requestTimeout: 0 })
-  const relay = createRegistryRelay({ url, log: log.child({ mod: 'registry' }) })
+  const notes = createMirrorNotes()
+  const relay = createRegistryRelay({
+    url,
+    log: log.child({ mod: 'registry' }),
+    onMirrored: notes.add,
+  })
   guestRegistry.on('request', (req, res) => void relay(req, res))
   const server = createRemoteServer({
     url,
@@ -37,7 +43,7 @@ export async function remoteLink(
       return createRegistryClient({ upstream }).findImage(repository, digest)
     },
     registryService: (socket) => guestRegistry.emit('connection', socket),
-    mirrors: { hosts: welcome.mirror_hosts, follow: () => () => {} },
+    mirrors: { hosts: welcome.mirror_hosts, follow: notes.follow },
     registryName: () => welcome.registry_name,
     publicUrl: () => welcome.public_url,
     buildTimeoutSeconds: welcome.build_timeout_seconds,

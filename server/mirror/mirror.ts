@@ -19,6 +19,7 @@ import { MirrorRefusal, refusalOf, unreachable } from './answers.ts'
 import type { Send } from './connect.ts'
 import { type Download, startDownload } from './download.ts'
 import { createManifests, type FoundManifest, type Origin } from './manifests.ts'
+import { NOTE_HEADER, noteOf } from './note-header.ts'
 import { createRemote, type Remote } from './remote.ts'
 import { isMirrored, type MirrorSource } from './sources.ts'
 import { createMirrorStore } from './store.ts'
@@ -106,8 +107,12 @@ export async function createMirror(options: MirrorOptions): Promise<Mirror> {
     const { name } = place
     const { host } = place.source
     const image = `${host}/${name}${reference.includes(':') ? '@' : ':'}${reference}`
-    const tell = (outcome: MirrorEvent['outcome'], why?: string) =>
-      onEvent({ host, image, buildId, outcome, ...(why === undefined ? {} : { why }) })
+    const tell = (outcome: MirrorEvent['outcome'], why?: string) => {
+      const event = { host, image, buildId, outcome, ...(why === undefined ? {} : { why }) }
+      const note = noteOf(event)
+      if (note !== undefined) res.setHeader(NOTE_HEADER, note)
+      onEvent(event)
+    }
     let found: FoundManifest
     try {
       requireMirrored(place)

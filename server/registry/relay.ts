@@ -3,6 +3,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import { asError } from '../errors.ts'
+import type { MirrorEvent } from '../mirror/mirror.ts'
+import { NOTE_HEADER, readNote } from '../mirror/note-header.ts'
 import type { Log } from '../telemetry/log.ts'
 import { parseRoute } from './names.ts'
 import { replyOci } from './replies.ts'
@@ -15,6 +17,8 @@ export interface RegistryRelayOptions {
   /** Of the server. */
   url: string
   log: Log
+  /** Told what a mirror of the server did for a build. */
+  onMirrored?: (event: MirrorEvent) => void
 }
 
 const HOP_BY_HOP = new Set([
@@ -31,7 +35,7 @@ const HOP_BY_HOP = new Set([
 ])
 const REALM = /realm="[^"]*\/v2\/token"/
 
-export function createRegistryRelay({ url, log }: RegistryRelayOptions) {
+export function createRegistryRelay({ url, log, onMirrored }: RegistryRelayOptions) {
   const upstream = { kind: 'url', url, username: undefined, password: undefined } as const
 
   async function carry(req: IncomingMessage, res: ServerResponse): Promise<void> {
@@ -50,7 +54,9 @@ export function createRegistryRelay({ url, log }: RegistryRelayOptions) {
         body: hasBody ? req : undefined,
         signal: gone.signal,
       })
-      const headers = endToEnd(reply.headers)
+      const { [NOTE_HEADER]: note, ...headers } = endToEnd(reply.headers)
+      const event = readNote(note)
+      if (event) onMirrored?.(event)
       const challenge = headers['www-authenticate']
       if (typeof challenge === 'string') {
         headers['www-authenticate'] = challenge.replace(
