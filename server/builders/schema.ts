@@ -24,6 +24,8 @@ const name = z
   .min(1)
   .max(128)
   .regex(/^\P{Cc}*$/u, { error: 'must not contain control characters' })
+  // The same in words that every reader of the document understands.
+  .meta({ override: { pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]*$' } })
 const diskSizeGb = z.int().min(1).max(BUILDER_DISK_GB_MAX)
 
 export const CreateBuilder = z

@@ -43,7 +43,7 @@ export function tagFilter(description: string) {
 export function nested(query: Record<string, unknown>): Record<string, unknown> {
   const result: Record<string, unknown> = {}
   for (const [key, value] of Object.entries(query)) {
-    const [, name = '', inner = ''] = /^([^[\]]+)\[([^\]]*)\]$/.exec(key) ?? []
+    const [, name = '', inner = ''] = /^([^[\]]+)\[(.*)\]$/s.exec(key) ?? []
     const known = name === '' ? undefined : Object.hasOwn(result, name) ? result[name] : {}
     if (typeof known === 'object' && known !== null && !Array.isArray(known)) {
       result[name] = { ...known, [inner]: value }
