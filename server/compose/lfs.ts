@@ -6,11 +6,12 @@ import type { Core } from './core.ts'
 
 export async function openLfs({ config, db, paths, log, releasers }: Core): Promise<LfsStore> {
   const location = below(config.objects ?? { kind: 'folder', path: paths.objects }, 'lfs')
+  const ofLfs = log.child({ mod: 'lfs' })
   const { objects, close } = await openObjects(location, {
     temporary: paths.fetchedLfsObjects,
-    log: log.child({ mod: 'lfs' }),
+    log: ofLfs,
     requireRoom: () => requireDiskRoom(paths.dataDir, freeBytesMinOf(config.diskFloorBytes)),
   })
   releasers.add('storage of git-lfs', close)
-  return createLfsStore({ db, objects })
+  return createLfsStore({ db, objects, log: ofLfs })
 }

@@ -42,17 +42,20 @@ export interface AnswerBatchOptions {
 /** Throws AppError `source_too_large` when all of it together is too much. */
 export async function answerBatch(options: AnswerBatchOptions): Promise<BatchReply> {
   const { store, appId, base, batch, limits } = options
-  const known = await store.sizes(
-    appId,
-    batch.objects.map(({ oid }) => oid),
-  )
-  const isHere = ({ oid, size }: { oid: string; size: number }) => known.get(oid) === size
-  if (batch.operation === 'upload') {
+  const isUpload = batch.operation === 'upload'
+  const oids = batch.objects.map(({ oid }) => oid)
+  const known = await store.sizes(appId, oids)
+  // A download is tried all the same: storage that was away is no storage that has lost something.
+  const lost = isUpload ? await store.lost(appId, oids) : new Set<string>()
+  const isHere = ({ oid, size }: { oid: string; size: number }) =>
+    known.get(oid) === size && !lost.has(oid)
+  if (isUpload) {
     const sent = batch.objects.filter((object) => !isHere(object))
-    const bytes = sent.reduce((sum, { size }) => sum + size, 0)
+    const added = sent.filter(({ oid }) => !lost.has(oid))
+    const bytes = added.reduce((sum, { size }) => sum + size, 0)
     if (bytes > 0) await requireLfsRoom(store, appId, bytes, limits)
   }
-  const answer = batch.operation === 'upload' ? upload : download
+  const answer = isUpload ? upload : download
   const objects = batch.objects.map(({ oid, size }) => ({
     oid,
     size,

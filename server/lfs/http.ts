@@ -90,7 +90,8 @@ export function createLfsHttp(options: LfsHttpOptions): Middleware {
       throw invalidRequest(`object ${oid}: ${declared} bytes are sent instead of ${bytes}`)
     }
     requireObjectSize(bytes, limits)
-    await requireLfsRoom(store, app.id, bytes, limits)
+    const isKnown = (await store.sizes(app.id, [oid])).has(oid)
+    if (!isKnown) await requireLfsRoom(store, app.id, bytes, limits)
     await requireDiskRoom(diskPath, freeBytesMin)
     await store.add(app.id, { oid, bytes }, readBody(ctx.req, idleMaxMs).rest())
     log.info({ app: app.name, oid, bytes }, 'git-lfs object taken in')

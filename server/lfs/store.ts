@@ -1,10 +1,12 @@
 // Git LFS objects of apps: the content is stored once under its hash, a row says which app has it. Only who
 // has sent the content itself gets a row, so that a hash alone opens nothing.
+import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import type { Knex } from 'knex'
 import { type Db, type Queryable, rows } from '../db/pool.ts'
 import { AppError, invalidRequest, notFound } from '../errors.ts'
-import type { Objects } from '../objects/objects.ts'
+import { ObjectLost, type Objects } from '../objects/objects.ts'
+import type { Log } from '../telemetry/log.ts'
 import type { Pointer } from './pointer.ts'
 
 const SWEEP_BATCH = 500
@@ -16,16 +18,18 @@ export interface LfsStoreOptions {
   db: Db
   /** A place of its own: other objects are swept by other rules. */
   objects: LfsObjects
+  log: Log
 }
 
 export interface LfsFile {
   bytes: number
+  /** Throws ObjectLost before its last piece when it is not what was sent. */
   content: AsyncIterable<Uint8Array>
 }
 
 export type LfsStore = ReturnType<typeof createLfsStore>
 
-export function createLfsStore({ db, objects }: LfsStoreOptions) {
+export function createLfsStore({ db, objects, log }: LfsStoreOptions) {
   async function sizes(appId: string, oids: readonly string[]): Promise<Map<string, number>> {
     const found = await rows<{ oid: string; bytes: number }>(
       db,
@@ -37,17 +41,37 @@ export function createLfsStore({ db, objects }: LfsStoreOptions) {
 
   /** Nothing is opened before somebody reads. */
   async function* read(oid: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-    const { path, release } = await objects.fetch(keyOf(oid), signal)
     try {
-      yield* createReadStream(path, { signal })
-    } finally {
-      await release()
+      const { path, release } = await objects.fetch(keyOf(oid), signal)
+      try {
+        yield* unharmed(createReadStream(path, { signal }), oid)
+      } finally {
+        await release()
+      }
+    } catch (error) {
+      if (error instanceof ObjectLost) await noteLost(oid, error)
+      throw error
     }
+  }
+
+  /** From now on clients are asked for it again. */
+  async function noteLost(oid: string, { message }: ObjectLost): Promise<void> {
+    log.error({ err: message, oid }, 'a git-lfs object is lost: it has to be sent again')
+    await db('lfs_objects')
+      .where({ oid })
+      .whereNull('lost_at')
+      .update({ lost_at: db.raw('clock_timestamp()') })
   }
 
   return {
     /** Those of the objects that the app has, with their sizes. */
     sizes,
+
+    /** Those of them that the storage was seen to have lost. */
+    async lost(appId: string, oids: readonly string[]): Promise<Set<string>> {
+      const found = db('lfs_objects').where({ app_id: appId }).whereIn('oid', oids)
+      return new Set(await found.whereNotNull('lost_at').pluck('oid'))
+    },
 
     /** Bytes of all objects of the app. */
     async used(appId: string): Promise<number> {
@@ -72,6 +96,7 @@ export function createLfsStore({ db, objects }: LfsStoreOptions) {
             .insert({ app_id: appId, ...pointer })
             .onConflict(['app_id', 'oid'])
             .ignore()
+          await trx('lfs_objects').where({ oid: pointer.oid }).update({ lost_at: null })
           // Last: what fails above leaves nothing behind.
           await staged.keep()
         })
@@ -112,6 +137,23 @@ export function createLfsStore({ db, objects }: LfsStoreOptions) {
       })
     },
   }
+}
+
+/** The last piece is given when the whole was what it should be. */
+async function* unharmed(
+  content: AsyncIterable<Uint8Array>,
+  oid: string,
+): AsyncGenerator<Uint8Array> {
+  const hash = createHash('sha256')
+  let held: Uint8Array | undefined
+  for await (const chunk of content) {
+    hash.update(chunk)
+    if (held) yield held
+    held = chunk
+  }
+  const hex = hash.digest('hex')
+  if (hex !== oid) throw new ObjectLost(`object ${oid} is stored with the SHA-256 ${hex}`)
+  if (held) yield held
 }
 
 async function orphansOf(db: Queryable, pointers: Pointer[]): Promise<Pointer[]> {

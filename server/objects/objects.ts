@@ -3,6 +3,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { mkdir, open, opendir, readdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { AppError } from '../errors.ts'
 import { fsync } from '../fsync.ts'
 import { requireDiskRoom, whileDiskRoom } from './disk-room.ts'
 
@@ -28,10 +29,20 @@ export interface ObjectFile {
   release(): Promise<void>
 }
 
+/** An object that was kept, and that the storage does not have any more, or not as it was. */
+export class ObjectLost extends AppError {
+  override name = 'ObjectLost'
+
+  constructor(message: string, cause?: unknown) {
+    super('objects_unavailable', message, { cause })
+  }
+}
+
 /** Where source archives are kept: content is the name. */
 export interface Objects {
   /** Takes a stream in; rejects with the stream's own error, or AppError `disk_full`, `objects_unavailable`. */
   stage(stream: AsyncIterable<Buffer>): Promise<StagedObject>
+  /** Throws ObjectLost. */
   fetch(key: string, signal: AbortSignal): Promise<ObjectFile>
   remove(key: string): Promise<void>
   /** All that is kept, in no order. */
@@ -107,7 +118,9 @@ export function createLocalObjects(options: LocalObjectsOptions) {
     /** In place: nobody changes an object. */
     async fetch(key: string, _signal: AbortSignal): Promise<ObjectFile> {
       const file = path(key)
-      await stat(file)
+      await stat(file).catch((error) => {
+        throw error.code === 'ENOENT' ? new ObjectLost(`there is no ${file}`, error) : error
+      })
       return { path: file, release: async () => {} }
     },
 

@@ -27,7 +27,7 @@ import {
   S3_PARTS_AT_ONCE,
 } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
-import { hexOf, isKey, type Objects, requireKey, type StagedObject } from './objects.ts'
+import { hexOf, isKey, ObjectLost, type Objects, requireKey, type StagedObject } from './objects.ts'
 
 export interface S3Settings {
   bucket: string
@@ -65,7 +65,7 @@ export function createS3Objects(options: S3ObjectsOptions): S3Objects {
   async function stage(stream: AsyncIterable<Buffer>): Promise<StagedObject> {
     const Key = `${prefix}incoming/${randomUUID()}`
     const meter = createMeter(stream)
-    await ask('storing a source', async () => {
+    await ask('storing', async () => {
       const Body = Readable.from(meter.pass(), { objectMode: false })
       const upload = new Upload({
         client,
@@ -88,13 +88,13 @@ export function createS3Objects(options: S3ObjectsOptions): S3Objects {
       sha256: `sha256:${hex}`,
       bytes: meter.bytes(),
       keep: () =>
-        ask('keeping a source', async () => {
+        ask('keeping', async () => {
           await client.send(new CopyObjectCommand(copy))
         }),
       // Whoever discards has its answer already; what stays is swept.
       discard: () =>
         drop(Key).catch((error) =>
-          log.warn({ err: asError(error).message, key: Key }, 'a staged source was left behind'),
+          log.warn({ err: asError(error).message, key: Key }, 'a staged object was left behind'),
         ),
     }
   }
@@ -125,7 +125,7 @@ export function createS3Objects(options: S3ObjectsOptions): S3Objects {
 
     fetch(key, signal) {
       const Key = nameOf(key)
-      return ask('fetching a source', async () => {
+      return ask('fetching', async () => {
         const file = join(temporary, randomUUID())
         const release = () => rm(file, { force: true })
         try {
@@ -137,17 +137,17 @@ export function createS3Objects(options: S3ObjectsOptions): S3Objects {
           const handle = await open(file, 'wx', 0o600) // before the stream can fail: see release
           await pipeline(meter.pass(), handle.createWriteStream(), { signal })
           if (meter.hex() === hexOf(key)) return { path: file, release }
-          throw new Error(`${key} has the SHA-256 ${meter.hex()}: it is damaged`)
+          throw new ObjectLost(`${Key} in bucket ${Bucket} has other content: it is damaged`)
         } catch (error) {
           await release()
-          throw error
+          throw isLost(error) ? new ObjectLost(lostMessage(options, Key, error), error) : error
         }
       })
     },
 
     remove: (key) => {
       const Key = nameOf(key)
-      return ask('removing a source', () => drop(Key))
+      return ask('removing', () => drop(Key))
     },
 
     async *list() {
@@ -204,6 +204,16 @@ async function asking<T>(
       { hint: 'try again; nothing of this was kept', cause: error },
     )
   }
+}
+
+/** Its name and no other: what the SDK says of content that is not what was put there. */
+const isLost = (error: unknown) =>
+  error instanceof Error &&
+  (error.name === 'NoSuchKey' || /^checksum mismatch/i.test(error.message))
+
+function lostMessage({ bucket }: S3Settings, key: string, error: unknown): string {
+  const { name, message } = asError(error)
+  return `object storage (bucket ${bucket}) does not have ${key}: ${name}: ${message}`
 }
 
 function isOfStorage(error: unknown): boolean {

@@ -4,29 +4,15 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { createLfsRetention } from '../../server/lfs/retention.ts'
 import { createReport } from '../../server/retention/report.ts'
 import { silent } from '../helpers/database.ts'
-import { givenGitLfs } from '../helpers/git-lfs.ts'
+import { CONTENT, givenLfsClient, OID } from '../helpers/git-lfs.ts'
 import { type GitServer, givenGitServer } from '../helpers/git-server.ts'
 import { bodyOf } from '../helpers/http.ts'
 import { givenRepo, type Repo } from '../helpers/repo.ts'
 import { post, sourceFiles } from '../helpers/sources.ts'
-
-const CONTENT = 'weights '.repeat(50_000)
-const OID = createHash('sha256').update(CONTENT).digest('hex')
-
-/** A client whose `*.bin` are kept by git-lfs, one of them with CONTENT. */
-async function givenLfsClient(t: TestContext, server: GitServer, app = 'web', request = {}) {
-  await givenGitLfs()
-  const repo = await server.givenClient(t, app, request)
-  await repo.git('lfs', 'install', '--local')
-  await repo.git('lfs', 'track', '*.bin')
-  await repo.write('model.bin', CONTENT)
-  await repo.commit('a model')
-  return repo
-}
 
 async function lfs(server: GitServer, path: string, init: RequestInit = {}, request = {}) {
   const authorization = `Bearer ${await server.token(request)}`

@@ -155,7 +155,11 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
     },
     ownsRegistry: true,
     objects,
-    lfs: createLfsStore({ db, objects: createLocalObjects({ root: join(objectsRoot, 'lfs') }) }),
+    lfs: createLfsStore({
+      db,
+      objects: createLocalObjects({ root: join(objectsRoot, 'lfs') }),
+      log: silent,
+    }),
     removeTags: async () => {},
     buildersDir: objectsRoot,
     onRun: metrics.retention.ran,

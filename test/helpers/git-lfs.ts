@@ -1,6 +1,8 @@
 // The real git-lfs: the machine's own, or Debian's package unpacked into the cache of parts.
+import { createHash } from 'node:crypto'
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { TestContext } from 'node:test'
 import { execa } from 'execa'
 import { prependPath } from '../../server/config.ts'
 import { createCache } from '../../server/setup/cache.ts'
@@ -8,6 +10,11 @@ import { createApt } from '../../server/setup/debian.ts'
 import { machineIndex } from '../../server/setup/debian-index.ts'
 import { setupEnv } from '../../server/setup/env.ts'
 import { which } from '../../server/setup/tools.ts'
+import type { GitServer } from './git-server.ts'
+import type { Repo } from './repo.ts'
+
+export const CONTENT = 'weights '.repeat(50_000)
+export const OID = createHash('sha256').update(CONTENT).digest('hex')
 
 /** Puts it where git finds it. */
 export async function givenGitLfs(): Promise<void> {
@@ -29,4 +36,19 @@ export async function givenGitLfs(): Promise<void> {
     },
   })
   prependPath(join(dir, 'usr/bin'))
+}
+
+/** A client whose `*.bin` are kept by git-lfs, one of them, `model.bin`, with CONTENT. */
+export async function givenLfsClient(t: TestContext, server: GitServer, app = 'web', request = {}) {
+  const repo = await server.givenClient(t, app, request)
+  await trackModel(repo)
+  return repo
+}
+
+export async function trackModel(repo: Repo): Promise<void> {
+  await givenGitLfs()
+  await repo.git('lfs', 'install', '--local')
+  await repo.git('lfs', 'track', '*.bin')
+  await repo.write('model.bin', CONTENT)
+  await repo.commit('a model')
 }

@@ -41,7 +41,8 @@ import { createHttp } from '../../server/http/app.ts'
 import type { LfsLimits } from '../../server/lfs/batch.ts'
 import { createLfsHttp } from '../../server/lfs/http.ts'
 import { createLfsStore, type LfsStore } from '../../server/lfs/store.ts'
-import { createLocalObjects } from '../../server/objects/objects.ts'
+import { below, type ObjectsLocation, openObjects } from '../../server/objects/location.ts'
+import type { Objects } from '../../server/objects/objects.ts'
 import { createQueue } from '../../server/queue/queue.ts'
 import { reachable } from '../../server/setup/reachable.ts'
 import { ensureUsers, type UserIds } from '../../server/setup/users.ts'
@@ -57,6 +58,8 @@ const WAIT_MS = 10_000
 export interface GitServerOptions {
   archiveLimits?: ArchiveLimits
   lfsLimits?: Partial<LfsLimits>
+  /** Instead of a folder of its own. */
+  objects?: ObjectsLocation
   freeBytesMin?: number
   heartbeatMs?: number
   idleMaxMs?: number
@@ -78,6 +81,7 @@ export interface GitServer {
   listener: Listener
   apps: Apps
   git: GitUser
+  objects: Objects
   lfs: LfsStore
   repositories: Repositories
   live: LivePushes
@@ -129,11 +133,12 @@ export async function givenGitServer(
 
   const repositoriesRoot = join(root, 'repositories')
   const repositories = createRepositories({ root: repositoriesRoot, git })
-  const objects = createLocalObjects({ root: join(root, 'objects') })
-  const lfs = createLfsStore({
-    db,
-    objects: createLocalObjects({ root: join(root, 'objects/lfs') }),
-  })
+  const place = options.objects ?? { kind: 'folder', path: join(root, 'objects') }
+  const opened = await openObjects(place, { temporary: join(root, 'fetched'), log })
+  const ofLfs = await openObjects(below(place, 'lfs'), { temporary: join(root, 'lfs'), log })
+  releasers.push(async () => [opened, ofLfs].map(({ close }) => close()))
+  const { objects } = opened
+  const lfs = createLfsStore({ db, objects: ofLfs.objects, log })
   const { archiveLimits, freeBytesMin, heartbeatMs, idleMaxMs, queuedMax } = present(options)
   const store = createBuildStore({ db, ...queuedMax })
   const buildLog = createBuildLog({ db, listener })
@@ -237,7 +242,7 @@ export async function givenGitServer(
   const reconciler = createReconciler({ db, apps, repositories, intake, gates, live, log })
   const token = (request: Partial<ApiTokenRequest> = {}) =>
     tokens.mintApi({ sub: 'ada', tenant: 'acme', ...request })
-  const parts = { db, listener, apps, git, lfs, repositories, live, intake, gates }
+  const parts = { db, listener, apps, git, objects, lfs, repositories, live, intake, gates }
   const server = { url, root, hookSocketPath, user, ...parts }
   return {
     ...server,

@@ -1,6 +1,7 @@
 // Source archives and forms as a client of POST /builds makes them.
 import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
 import tar, { type Header } from 'tar-stream'
 import type { Objects, StoredObject } from '../../server/objects/objects.ts'
@@ -58,9 +59,26 @@ export async function sourceFiles(
   root: string,
   { sourceKey }: { sourceKey: string },
 ): Promise<Record<string, string>> {
+  return filesOf(createReadStream(join(root, 'objects', `${sourceKey}.tar`)))
+}
+
+/** The same, from wherever it is stored. */
+export async function storedFiles(
+  { fetch }: Pick<Objects, 'fetch'>,
+  { sourceKey }: { sourceKey: string },
+): Promise<Record<string, string>> {
+  const { path, release } = await fetch(sourceKey, AbortSignal.timeout(60_000))
+  try {
+    return await filesOf(createReadStream(path))
+  } finally {
+    await release()
+  }
+}
+
+async function filesOf(archive: Readable): Promise<Record<string, string>> {
   const files: Record<string, string> = {}
   const extract = tar.extract()
-  createReadStream(join(root, 'objects', `${sourceKey}.tar`)).pipe(extract)
+  archive.pipe(extract)
   for await (const entry of extract) {
     const parts: Buffer[] = []
     for await (const part of entry) parts.push(part as Buffer)
