@@ -117,7 +117,7 @@ test('an object that was changed in the storage is refused, and leaves no file',
 test('an object that is not there, and storage that does not answer, are named', async (t) => {
   const { objects, storage } = await givenObjects(t)
   const none = `sources/${'0'.repeat(64)}`
-  const missing = { code: 'objects_unavailable', message: /bucket builds .* NoSuchKey/ }
+  const missing = { code: 'objects_unavailable', message: /bucket builds\b.* NoSuchKey/ }
   await assert.rejects(objects.fetch(none, patiently()), missing)
   await storage.stop()
   const gone = { code: 'objects_unavailable', message: /bucket builds .* ECONNREFUSED/ }
