@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { hashLease } from '../builds/store.ts'
 import { AppError, asError } from '../errors.ts'
+import { joinSignals } from '../join-signals.ts'
 import { WORKER_REQUEST_DEADLINE_MS, WORKER_RETRY_MS } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
 import { VERSION } from '../version.ts'
@@ -19,6 +20,7 @@ export interface RemoteServerOptions {
   /** The server will not have this worker any more: its token has ended, or its version is another. */
   onRefused(reason: string): void
   retryMs?: number
+  requestMs?: number
 }
 
 const Refusal = z.object({ code: z.string(), message: z.string() })
@@ -27,14 +29,24 @@ export type RemoteServer = ReturnType<typeof createRemoteServer>
 
 export function createRemoteServer(options: RemoteServerOptions) {
   const { url, token, worker, log, onRefused, retryMs = WORKER_RETRY_MS } = options
+  const { requestMs = WORKER_REQUEST_DEADLINE_MS } = options
 
   async function ask<T>(path: string, body: unknown, schema: z.ZodType<T>, signal: AbortSignal) {
+    const until = joinSignals([signal], requestMs)
+    try {
+      return await send(path, body, schema, until.signal)
+    } finally {
+      until.dispose()
+    }
+  }
+
+  async function send<T>(path: string, body: unknown, schema: z.ZodType<T>, signal: AbortSignal) {
     const response = await fetch(`${url}${WORKER_API}${path}`, {
       method: 'POST',
       headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
       body: JSON.stringify(body),
       redirect: 'error',
-      signal: AbortSignal.any([signal, AbortSignal.timeout(WORKER_REQUEST_DEADLINE_MS)]),
+      signal,
     })
     const document: unknown = await response.json().catch(() => undefined)
     if (response.ok) return schema.parse(document)
