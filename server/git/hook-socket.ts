@@ -15,6 +15,7 @@ import {
   HOOK_STOP_GRACE_MS,
   PUSH_REFS_MAX,
 } from '../limits.ts'
+import { parseJson } from '../parse-json.ts'
 import type { UserIds } from '../setup/users.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { HookKind, LivePush, LivePushes } from './live.ts'
@@ -154,14 +155,6 @@ async function print(socket: Socket, lines: readonly string[], gone: AbortSignal
   for (const line of lines) send(socket, { line })
   if (!socket.writable || !socket.writableNeedDrain) return
   await once(socket, 'drain', { signal: gone }).catch(() => {}) // the caller looks at `gone`
-}
-
-function parseJson(line: string): unknown {
-  try {
-    return JSON.parse(line)
-  } catch {
-    return undefined
-  }
 }
 
 /** undefined when the connection ends, or is cut for saying too much or nothing. */

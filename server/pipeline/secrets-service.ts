@@ -10,6 +10,7 @@ import {
   SECRETS_REQUEST_BYTES_MAX,
   SECRETS_REQUEST_DEADLINE_MS,
 } from '../limits.ts'
+import { parseJson } from '../parse-json.ts'
 
 export interface SecretsServiceOptions {
   nonce: string
@@ -71,12 +72,4 @@ export function createSecretsService({ nonce, secrets, onRefused }: SecretsServi
 function isSame(given: string, expected: string): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest()
   return timingSafeEqual(digest(given), digest(expected))
-}
-
-function parseJson(line: Buffer): unknown {
-  try {
-    return JSON.parse(line.toString('utf8'))
-  } catch {
-    return undefined
-  }
 }

@@ -2,6 +2,7 @@
 // build is known by: its digest depends on what is in it alone, the index's on when it was built as well.
 import { z } from 'zod'
 import { IMAGE_MANIFESTS_MAX } from '../limits.ts'
+import { parseJson } from '../parse-json.ts'
 import { hasManifest, readManifest } from './manifests.ts'
 import { isDigest, isRepoName } from './names.ts'
 import type { RegistryUpstream } from './upstream.ts'
@@ -49,12 +50,4 @@ function attestedImage(body: Buffer): string | undefined {
   const { manifests } = index.data
   const images = manifests.filter((each) => each.annotations?.[REFERENCE_TYPE] === undefined)
   return images.length === 1 && manifests.length > 1 ? images[0]?.digest : undefined
-}
-
-function parseJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString('utf8'))
-  } catch {
-    return undefined
-  }
 }

@@ -1,6 +1,7 @@
 // Layers that are not in the registry but elsewhere (`urls`), as base images of Windows have them: they are taken
 // when a client could follow the link. distribution itself answers 500 to what it does not take of them.
 import { z } from 'zod'
+import { parseJson } from '../parse-json.ts'
 
 const Linked = z.object({
   layers: z
@@ -24,12 +25,4 @@ export function wrongLink(manifest: Buffer): string | undefined {
 
 function isLink(url: string): boolean {
   return /^https?:\/\/[^\s#]+$/.test(url) && URL.canParse(url)
-}
-
-function parseJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString('utf8'))
-  } catch {
-    return undefined
-  }
 }

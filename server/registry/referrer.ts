@@ -1,6 +1,7 @@
 // What a manifest says of the one it refers to, as the referrers API lists it.
 import { z } from 'zod'
 import { REFERRER_BYTES_MAX } from '../limits.ts'
+import { parseJson } from '../parse-json.ts'
 import { isDigest } from './names.ts'
 
 /** Of artifacts and of media: printable, so that it may go into a query and a column. */
@@ -51,12 +52,4 @@ export function referrerOf(
   const annotated = annotations ? { ...descriptor, annotations } : descriptor
   const fits = Buffer.byteLength(JSON.stringify(annotated)) <= REFERRER_BYTES_MAX
   return { subject: subject.digest, descriptor: fits ? annotated : descriptor }
-}
-
-function parseJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString('utf8'))
-  } catch {
-    return undefined // the registry says so in its own words
-  }
 }
