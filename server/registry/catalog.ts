@@ -1,8 +1,7 @@
 // GET /v2/_catalog: of the repositories the registry has, those the caller may pull, page by page.
 import type { ServerResponse } from 'node:http'
-import { z } from 'zod'
 import { CATALOG_PAGE_MAX } from '../limits.ts'
-import { exchangeWith, unexpected } from './exchange.ts'
+import { catalogPages } from './catalog-pages.ts'
 import type { Caller, Grants } from './grants.ts'
 import { isRepoName } from './names.ts'
 import { replyJson, replyOci } from './replies.ts'
@@ -12,8 +11,6 @@ export interface CatalogOptions {
   upstream: RegistryUpstream
   grants: Pick<Grants, 'listable'>
 }
-
-const Page = z.object({ repositories: z.array(z.string()).nullish() })
 
 export function createCatalog({ upstream, grants }: CatalogOptions) {
   return async (res: ServerResponse, caller: Caller, params: URLSearchParams): Promise<void> => {
@@ -28,7 +25,7 @@ export function createCatalog({ upstream, grants }: CatalogOptions) {
     }
     const found: string[] = []
     // One more than asked for tells whether there is a next page, without naming what is not the caller's.
-    for await (const repos of pages(last)) {
+    for await (const repos of catalogPages(upstream, last)) {
       found.push(...(await grants.listable(caller, repos)))
       if (found.length > n || res.destroyed) break
     }
@@ -39,19 +36,5 @@ export function createCatalog({ upstream, grants }: CatalogOptions) {
       res.setHeader('link', `</v2/_catalog?${query}>; rel="next"`)
     }
     replyJson(res, 200, { repositories })
-  }
-
-  async function* pages(after: string): AsyncGenerator<string[]> {
-    for (let last = after, isEnd = false; !isEnd; ) {
-      const query = new URLSearchParams({ n: String(CATALOG_PAGE_MAX), ...(last ? { last } : {}) })
-      const path = `/v2/_catalog?${query}`
-      const reply = await exchangeWith(upstream, { method: 'GET', path, headers: {} })
-      if (reply.status !== 200) throw unexpected('GET', path, reply.status)
-      const repositories = Page.parse(JSON.parse(reply.body.toString('utf8'))).repositories ?? []
-      yield repositories
-      const end = repositories.at(-1)
-      isEnd = !reply.hasNext || end === undefined || end === last
-      last = end ?? last
-    }
   }
 }
