@@ -2,6 +2,7 @@
 // those pass that the registry's API needs: no credentials, no forwarded addresses, nothing hop-by-hop.
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
+import { unlessGone } from './client-gone.ts'
 import { bodyWhileRoom, type RequireRoom } from './room.ts'
 import { openUpstream, pathPrefix, type RegistryUpstream } from './upstream.ts'
 
@@ -58,15 +59,11 @@ export async function forward(
   ]
   const headers = pick(req.headers, names)
   if (read) headers['content-length'] = String(read.length)
-  const gone = new AbortController()
-  const onClose = () => gone.abort(new Error('the client went away'))
-  res.once('close', onClose)
-  if (res.destroyed) onClose()
-  try {
+  await unlessGone(res, async (signal) => {
     await requireRoom?.()
     const watched = requireRoom && bodyWhileRoom(req, requireRoom)
     const body = hasBody ? (read ?? watched?.body ?? req) : undefined
-    const request = { method, path, headers, body, signal: gone.signal }
+    const request = { method, path, headers, body, signal }
     const reply = await openUpstream(upstream, request).catch((error) => {
       if (watched) req.resume() // who sends a blob reads no answer before
       throw watched?.error() ?? error
@@ -82,9 +79,7 @@ export async function forward(
     const passed = replyHeaders(reply.headers, pathPrefix(upstream))
     res.writeHead(reply.statusCode ?? 502, { ...passed, ...added })
     await pipeline(reply, res)
-  } finally {
-    res.off('close', onClose)
-  }
+  })
 }
 
 function pick(headers: IncomingHttpHeaders, names: readonly string[]): Record<string, string> {

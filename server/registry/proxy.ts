@@ -5,10 +5,12 @@ import { tokenCandidates } from '../auth/authenticate.ts'
 import type { Tokens } from '../auth/tokens.ts'
 import { untilDatabase } from '../db/gone.ts'
 import { AppError, asError } from '../errors.ts'
+import { joinSignals } from '../join-signals.ts'
 import { REGISTRY_DATABASE_WAIT_MS } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
 import { createCatalog } from './catalog.ts'
 import { createRegistryClient } from './client.ts'
+import { unlessGone } from './client-gone.ts'
 import { forward, UpstreamRefused } from './forward.ts'
 import type { Caller, Grants, RepoAction } from './grants.ts'
 import { createIdentify } from './identify.ts'
@@ -142,16 +144,15 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
   }
 
   /** Nothing has been read or said yet, so a database that restarts costs a push some seconds and no more. */
-  async function patiently<T>(res: ServerResponse, work: () => Promise<T>): Promise<T> {
-    const gone = new AbortController()
-    const onClose = () => gone.abort(new Error('the client went away'))
-    res.once('close', onClose)
-    try {
-      const late = AbortSignal.timeout(databaseWaitMs)
-      return await untilDatabase(work, AbortSignal.any([gone.signal, late]))
-    } finally {
-      res.off('close', onClose)
-    }
+  function patiently<T>(res: ServerResponse, work: () => Promise<T>): Promise<T> {
+    return unlessGone(res, async (gone) => {
+      const until = joinSignals([gone], databaseWaitMs)
+      try {
+        return await untilDatabase(work, until.signal)
+      } finally {
+        until.dispose()
+      }
+    })
   }
 
   /**

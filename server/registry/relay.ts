@@ -6,6 +6,7 @@ import { asError } from '../errors.ts'
 import type { MirrorEvent } from '../mirror/mirror.ts'
 import { NOTE_HEADER, readNote } from '../mirror/note-header.ts'
 import type { Log } from '../telemetry/log.ts'
+import { unlessGone } from './client-gone.ts'
 import { parseRoute } from './names.ts'
 import { replyOci } from './replies.ts'
 import { openUpstream } from './upstream.ts'
@@ -42,17 +43,13 @@ export function createRegistryRelay({ url, log, onMirrored }: RegistryRelayOptio
     const method = req.method ?? 'GET'
     const hasBody = method === 'POST' || method === 'PUT' || method === 'PATCH'
     if (!hasBody) req.resume()
-    const gone = new AbortController()
-    const onClose = () => gone.abort(new Error('the guest went away'))
-    res.once('close', onClose)
-    if (res.destroyed) onClose()
-    try {
+    await unlessGone(res, async (signal) => {
       const reply = await openUpstream(upstream, {
         method,
         path: req.url ?? '',
         headers: endToEnd(req.headers),
         body: hasBody ? req : undefined,
-        signal: gone.signal,
+        signal,
       })
       const { [NOTE_HEADER]: note, ...headers } = endToEnd(reply.headers)
       const event = readNote(note)
@@ -66,9 +63,7 @@ export function createRegistryRelay({ url, log, onMirrored }: RegistryRelayOptio
       }
       res.writeHead(reply.statusCode ?? 502, headers)
       await pipeline(reply, res)
-    } finally {
-      res.off('close', onClose)
-    }
+    })
   }
 
   return async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
