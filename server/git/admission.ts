@@ -1,9 +1,9 @@
 // pre-receive: may this push come in at all? Nothing is built here. A refusal is a reason and what to do; it
 // holds for the whole push, because git asks once for all refs.
-import { setTimeout as sleep } from 'node:timers/promises'
 import { effectiveSettings } from '../apps/schema.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError } from '../errors.ts'
+import { inTime } from '../in-time.ts'
 import { requireDiskRoom } from '../objects/disk-room.ts'
 import { classify } from './classify.ts'
 import type { LivePush } from './live.ts'
@@ -60,16 +60,7 @@ async function refusalOf(check: Promise<void>): Promise<Refusal | undefined> {
 }
 
 async function refuseWithoutDatabase(db: Db, deadlineMs: number): Promise<Refusal | undefined> {
-  const late = new AbortController()
-  const answered = await Promise.race([
-    db.raw('select 1').then(
-      () => true,
-      () => false,
-    ),
-    sleep(deadlineMs, false, { signal: late.signal }).catch(() => false),
-  ])
-  late.abort()
-  if (answered) return undefined
+  if (await inTime(db.raw('select 1'), deadlineMs).catch(() => false)) return undefined
   return {
     reason: 'the build server cannot reach its database and takes no pushes now',
     hint: 'push again in a moment; nothing of this push was kept',

@@ -2,6 +2,7 @@
 import type { Db } from '../db/pool.ts'
 import { type DiskGuard, lowDiskReason } from '../disk-guard/guard.ts'
 import { asError } from '../errors.ts'
+import { inTime } from '../in-time.ts'
 import { HEALTH_DEADLINE_MS } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
 
@@ -24,21 +25,12 @@ export function createHealth({ db, log, disk }: HealthOptions) {
 
     /** What does not answer; empty when all is well. */
     async down(): Promise<string[]> {
-      let timer: NodeJS.Timeout | undefined
-      const late = new Promise<never>((_, reject) => {
-        const error = new Error(`no answer within ${HEALTH_DEADLINE_MS} ms`)
-        timer = setTimeout(() => reject(error), HEALTH_DEADLINE_MS)
-      })
-      const asked = Promise.resolve(db.raw('select 1'))
       try {
-        await Promise.race([asked, late])
-        return []
+        if (await inTime(db.raw('select 1'), HEALTH_DEADLINE_MS)) return []
+        throw new Error(`no answer within ${HEALTH_DEADLINE_MS} ms`)
       } catch (error) {
         log.warn({ err: asError(error).message }, 'database does not answer')
-        asked.catch(() => {}) // reported already
         return ['database']
-      } finally {
-        clearTimeout(timer)
       }
     },
   }

@@ -1,10 +1,10 @@
 // The loop that claims builds and runs them. Notifications wake it, polling is the truth. Draining it claims
 // nothing more; what runs may end, until it is handed back.
 import { setMaxListeners } from 'node:events'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
 import { asError } from '../errors.ts'
+import { inTime } from '../in-time.ts'
 import { QUEUE_POLL_MS } from '../limits.ts'
 import { createRounds } from '../rounds.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -122,10 +122,7 @@ export function createWorker(options: WorkerOptions) {
       await Promise.all([reaper.stop(), claims.stop()])
       if (graceMs > 0 && running.size > 0) {
         log.info({ running: running.size, graceMs }, 'waiting for running builds')
-        const over = new AbortController()
-        const late = sleep(graceMs, undefined, { signal: over.signal }).catch(() => {})
-        await Promise.race([Promise.allSettled(running), late])
-        over.abort()
+        await inTime(Promise.allSettled(running), graceMs)
       }
       handBack.abort()
       await Promise.allSettled(running)

@@ -1,7 +1,7 @@
 // Those who write to the registry share this gate; the garbage collection has it alone, for moments. It also
 // remembers what was linked while a collection goes on.
-import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '../../errors.ts'
+import { inTime } from '../../in-time.ts'
 import { REGISTRY_DRAIN_MS, REGISTRY_HOLD_RETRY_SECONDS, REGISTRY_WAIT_MS } from '../../limits.ts'
 
 export interface WriteGateOptions {
@@ -25,17 +25,6 @@ export function createWriteGate(options: WriteGateOptions = {}) {
   let closed: Promise<void> | undefined
   let linked: Set<string> | undefined
 
-  /** True when it came to pass in time. */
-  async function within(ms: number, what: Promise<void>): Promise<boolean> {
-    const late = new AbortController()
-    const came = await Promise.race([
-      what.then(() => true),
-      sleep(ms, false, { signal: late.signal }).catch(() => false),
-    ])
-    late.abort()
-    return came
-  }
-
   return {
     /**
      * Resolves with what ends the stay, once the registry has answered. Throws AppError
@@ -44,7 +33,7 @@ export function createWriteGate(options: WriteGateOptions = {}) {
     async enter(): Promise<() => void> {
       const deadline = performance.now() + waitMs
       while (closed) {
-        if (await within(deadline - performance.now(), closed)) continue
+        if (await inTime(closed, deadline - performance.now())) continue
         const message = `the registry is being tidied and took no writes for ${waitMs / 1000} s; try again`
         throw new AppError('registry_unavailable', message, {
           retryAfterSeconds: REGISTRY_HOLD_RETRY_SECONDS,
@@ -71,7 +60,7 @@ export function createWriteGate(options: WriteGateOptions = {}) {
         const empty = new Promise<void>((resolve) => {
           onEmpty = resolve
         })
-        if (inside > 0 && !(await within(drainMs, empty))) {
+        if (inside > 0 && !(await inTime(empty, drainMs))) {
           throw new GateBusy(`writes to the registry go on for more than ${drainMs / 1000} s`)
         }
         return await work()
