@@ -2,6 +2,7 @@
 // lease.ts.
 import { createId } from '@paralleldrive/cuid2'
 import type { Knex } from 'knex'
+import { lock } from '../db/advisory-lock.ts'
 import type { Db, Queryable } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
 import { WITHIN_TENANT } from '../queue/order.ts'
@@ -32,9 +33,7 @@ export type BuilderStore = ReturnType<typeof createBuilderStore>
 export function createBuilderStore({ db }: { db: Db }) {
   return {
     /** Orders those who make builders of one tenant, until the transaction ends. */
-    async lockTenant(trx: Knex.Transaction, tenant: string): Promise<void> {
-      await trx.raw('select pg_advisory_xact_lock(hashtextextended(?, 0))', [`builders:${tenant}`])
-    },
+    lockTenant: (trx: Knex.Transaction, tenant: string) => lock(trx, `builders:${tenant}`),
 
     /** Those that were asked for; builders of apps do not count. */
     async count(trx: Queryable, tenant: string): Promise<number> {

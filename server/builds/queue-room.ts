@@ -1,13 +1,12 @@
 // How many builds of a tenant may wait. The lock orders those who queue for one tenant, so that the limit
 // holds exactly; it ends with the transaction. Lock order: an app's row first, then this.
 import type { Knex } from 'knex'
+import { lock } from '../db/advisory-lock.ts'
 import { type Queryable, rows } from '../db/pool.ts'
 import { AppError } from '../errors.ts'
 import { QUEUE_FULL_RETRY_SECONDS } from '../limits.ts'
 
-export async function lockQueue(trx: Knex.Transaction, tenant: string): Promise<void> {
-  await trx.raw('select pg_advisory_xact_lock(hashtextextended(?, 0))', [`queue:${tenant}`])
-}
+export const lockQueue = (trx: Knex.Transaction, tenant: string) => lock(trx, `queue:${tenant}`)
 
 /** Throws AppError `queue_full`. Certain only under lockQueue(). */
 export async function requireRoom(db: Queryable, tenant: string, max: number): Promise<void> {

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto'
 import type { Knex } from 'knex'
 import type { BuilderUse } from '../builders/schema.ts'
+import { lockShared } from '../db/advisory-lock.ts'
 import type { Db, Queryable } from '../db/pool.ts'
 import { AppError } from '../errors.ts'
 import { QUEUED_BUILDS_PER_TENANT_MAX } from '../limits.ts'
@@ -118,9 +119,7 @@ export function createBuildStore({
     async insert(trx: Knex.Transaction, build: NewBuild): Promise<BuildRow> {
       await lockQueue(trx, build.tenant)
       await requireRoom(trx, build.tenant, queuedMax)
-      await trx.raw('select pg_advisory_xact_lock_shared(hashtextextended(?, 0))', [
-        sourceLock(build.sourceKey),
-      ])
+      await lockShared(trx, sourceLock(build.sourceKey))
       const [row] = await trx('builds')
         .insert({
           id: build.id,

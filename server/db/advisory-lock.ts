@@ -2,6 +2,16 @@
 import type { Knex } from 'knex'
 import { type Db, rows } from './pool.ts'
 
+/** Waits for it; the transaction has it until its end. */
+export async function lock(trx: Knex.Transaction, name: string): Promise<void> {
+  await trx.raw('select pg_advisory_xact_lock(hashtextextended(?, 0))', [name])
+}
+
+/** With others who share it, and not with one who has it alone. */
+export async function lockShared(trx: Knex.Transaction, name: string): Promise<void> {
+  await trx.raw('select pg_advisory_xact_lock_shared(hashtextextended(?, 0))', [name])
+}
+
 /** Waits for the lock, then works under it. */
 export function holding<T>(
   db: Db,
@@ -9,7 +19,7 @@ export function holding<T>(
   work: (trx: Knex.Transaction) => Promise<T>,
 ): Promise<T> {
   return db.transaction(async (trx) => {
-    await trx.raw('select pg_advisory_xact_lock(hashtextextended(?, 0))', [name])
+    await lock(trx, name)
     return work(trx)
   })
 }

@@ -2,7 +2,7 @@
 // has sent the content itself gets a row, so that a hash alone opens nothing.
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import type { Knex } from 'knex'
+import { holding, lock } from '../db/advisory-lock.ts'
 import { type Db, type Queryable, rows } from '../db/pool.ts'
 import { AppError, invalidRequest, notFound } from '../errors.ts'
 import { ObjectLost, type Objects } from '../objects/objects.ts'
@@ -91,7 +91,7 @@ export function createLfsStore({ db, objects, log }: LfsStoreOptions) {
         await db.transaction(async (trx) => {
           const app = await trx('apps').where({ id: appId }).forKeyShare().first('id')
           if (!app) throw notFound('app')
-          await lockObject(trx, pointer.oid)
+          await lock(trx, lockOf(pointer.oid))
           await trx('lfs_objects')
             .insert({ app_id: appId, ...pointer })
             .onConflict(['app_id', 'oid'])
@@ -129,8 +129,7 @@ export function createLfsStore({ db, objects, log }: LfsStoreOptions) {
 
     /** False: somebody has sent it meanwhile. */
     removeOrphan(pointer: Pointer): Promise<boolean> {
-      return db.transaction(async (trx) => {
-        await lockObject(trx, pointer.oid)
+      return holding(db, lockOf(pointer.oid), async (trx) => {
         const [orphan] = await orphansOf(trx, [pointer])
         if (orphan !== undefined) await objects.remove(keyOf(pointer.oid))
         return orphan !== undefined
@@ -163,9 +162,7 @@ async function orphansOf(db: Queryable, pointers: Pointer[]): Promise<Pointer[]>
 }
 
 /** Orders those who keep an object and those who sweep it. */
-async function lockObject(trx: Knex.Transaction, oid: string): Promise<void> {
-  await trx.raw('select pg_advisory_xact_lock(hashtextextended(?, 0))', [`lfs:${oid}`])
-}
+const lockOf = (oid: string) => `lfs:${oid}`
 
 const KEYS = 'sources/'
 const keyOf = (oid: string) => `${KEYS}${oid}`
