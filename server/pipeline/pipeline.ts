@@ -2,7 +2,6 @@
 // The pod is gone before the build's next status is written, so a status never lies about a VM; only a guest
 // that puts its builder's disk in order outlives its result.
 import { randomBytes } from 'node:crypto'
-import type { Socket } from 'node:net'
 import { z } from 'zod'
 import { EGRESS_PORT, REGISTRY_PORT, SECRETS_PORT } from '../../agent/protocol.ts'
 import type { BuilderDisks } from '../builders/disks.ts'
@@ -15,15 +14,13 @@ import type { Db } from '../db/pool.ts'
 import type { OpenEgress } from '../egress/builds.ts'
 import { asError } from '../errors.ts'
 import { BUILD_DISK_GB_DEFAULT } from '../limits.ts'
-import type { MirrorNotes } from '../mirror/notes.ts'
 import type { ObjectFile, Objects } from '../objects/objects.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'
 import { createLease } from '../queue/lease.ts'
-import type { FoundImage } from '../registry/find-image.ts'
 import { type Pod, podNoun, type Runner } from '../runners/runner.ts'
 import { createRedactor } from '../secrets/redact.ts'
 import type { Log } from '../telemetry/log.ts'
-import { type GiveGrant, NotGranted } from '../workers/link.ts'
+import { NotGranted, type ServerLink } from '../workers/link.ts'
 import { type BuildSecrets, buildSecrets, secretsService } from './build-secrets.ts'
 import { beginSaving, cacheDiskOf, saveBuilder, takeDisk } from './builder-disk.ts'
 import { cacheLine, createCacheReport } from './cache-report.ts'
@@ -41,33 +38,27 @@ import { talk } from './talk.ts'
 import { verifyImage } from './verify-image.ts'
 import { startWatchdog } from './watchdog.ts'
 
-export interface PipelineOptions {
+/** What only the server role can give. */
+type Linked = Pick<
+  ServerLink,
+  'grant' | 'findImage' | 'registryService' | 'registryName' | 'buildTimeoutSeconds'
+>
+
+export interface PipelineOptions extends Linked {
   db: Db
   listener: Listener
   log: Log
   runner: Runner
-  /** Token and secrets of an attempt; only the server role can make them. */
-  grant: GiveGrant
   builderDisks: Pick<BuilderDisks, 'take'>
   fetchSource: Objects['fetch']
-  /** What a digest that was pushed stands for. */
-  findImage(
-    repository: string,
-    digest: string,
-    registryToken: string,
-  ): Promise<FoundImage | undefined>
-  /** Serves the registry to a guest. */
-  registryService(socket: Socket): void
   /** Opens the way out of a build whose policy allows one. */
   openEgress: OpenEgress
-  /** Registries that are read through ours, and what is said of that. */
-  mirrors?: { hosts: readonly string[]; follow: MirrorNotes['follow'] }
-  registryName: () => string
+  /** Undefined: no registry is read through ours. */
+  mirrors?: ServerLink['mirrors']
   /** Address of the repository a build's commit is from. */
   sourceUrl?(build: ClaimedBuild): string | undefined
   /** PEM; what builds trust beside the certificates of their system. */
   caCertificates?: string | undefined
-  buildTimeoutSeconds: number
   /** Of each build's own disk. */
   diskBytes?: number
   /** Told how long a guest took from its start to its agent's first word. */
