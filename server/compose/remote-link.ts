@@ -1,11 +1,11 @@
 // The seam between the roles when the server is another process, reached by SERVER_URL.
-import { createServer } from 'node:http'
 import { createMirrorNotes } from '../mirror/notes.ts'
 import { createRegistryClient } from '../registry/client.ts'
 import { createRegistryRelay } from '../registry/relay.ts'
 import type { ServerLink } from '../workers/link.ts'
 import { createRemoteServer } from '../workers/remote-server.ts'
 import type { Core } from './core.ts'
+import { guestRegistry } from './guest-registry.ts'
 
 export interface RemoteLinkOptions {
   url: string
@@ -20,14 +20,12 @@ export async function remoteLink(
   { url, token, worker, onRefused }: RemoteLinkOptions,
   signal: AbortSignal,
 ): Promise<ServerLink> {
-  const guestRegistry = createServer({ requestTimeout: 0 })
   const notes = createMirrorNotes()
   const relay = createRegistryRelay({
     url,
     log: log.child({ mod: 'registry' }),
     onMirrored: notes.add,
   })
-  guestRegistry.on('request', (req, res) => void relay(req, res))
   const server = createRemoteServer({
     url,
     token,
@@ -42,7 +40,7 @@ export async function remoteLink(
       const upstream = { kind: 'url', url, username: 'worker', password } as const
       return createRegistryClient({ upstream }).findImage(repository, digest)
     },
-    registryService: (socket) => guestRegistry.emit('connection', socket),
+    registryService: guestRegistry(relay),
     mirrors: { hosts: welcome.mirror_hosts, follow: notes.follow },
     registryName: () => welcome.registry_name,
     publicUrl: () => welcome.public_url,

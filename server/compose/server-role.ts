@@ -32,9 +32,6 @@ import { createHttp } from '../http/app.ts'
 import { createRoutes } from '../http/routes.ts'
 import { createLfsHttp } from '../lfs/http.ts'
 import { freeBytesMinOf } from '../objects/disk-room.ts'
-import { createGrants } from '../registry/grants.ts'
-import { createRegistryProxy } from '../registry/proxy.ts'
-import { createReferrerStore } from '../registry/referrer-store.ts'
 import { createReports } from '../reports/service.ts'
 import { createRetention } from '../retention/retention.ts'
 import { createRetentionSchedule } from '../retention/schedule.ts'
@@ -42,6 +39,7 @@ import { createSecrets } from '../secrets/service.ts'
 import { reachable } from '../setup/reachable.ts'
 import { createWorkerApi } from '../workers/api.ts'
 import { createWorkers } from '../workers/service.ts'
+import { registryProxy } from './registry-proxy.ts'
 import type { ServerCore } from './server-core.ts'
 
 export async function startServerRole(core: ServerCore): Promise<{ url: string }> {
@@ -120,17 +118,7 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
   await hooks.start()
   core.releasers.add('hook socket', () => hooks.stop())
 
-  const registry = createRegistryProxy({
-    upstream: core.upstream,
-    tokens: core.tokens,
-    grants: createGrants({ tenantOfBuild: store.tenantOf, runsUnder: store.runsUnder }),
-    referrers: createReferrerStore({ db }),
-    mirror: core.mirror,
-    use: core.repositoryUse,
-    requireRoom: core.requireRegistryRoom,
-    baseUrl: core.publicUrl,
-    log: log.child({ mod: 'registry' }),
-  })
+  const registry = registryProxy(core, core.publicUrl)
   const retention = createRetention({
     db,
     log: log.child({ mod: 'retention' }),
