@@ -9,7 +9,6 @@ import type { Db } from '../db/pool.ts'
 import { AppError, DOCKERFILE_REQUIRED, invalidRequest, notFound } from '../errors.ts'
 import { requireSubmodulesReachable } from '../git/submodules.ts'
 import type { ReceiveForm } from '../http/route.ts'
-import { requireDiskRoom } from '../objects/disk-room.ts'
 import type { Objects, StagedObject } from '../objects/objects.ts'
 import type { Queue } from '../queue/queue.ts'
 import { stageUpload, type UploadedSource, type UploadLimits } from '../sources/upload.ts'
@@ -64,9 +63,8 @@ export interface SubmissionsOptions {
   findCommit(principal: Principal, wanted: WantedCommit): Promise<HostedCommit>
   /** Whose apps are asked of `findCommit` when `repo_url` names them. */
   publicUrl(): string
-  /** A folder on the disk that must have room. */
-  diskPath: string
-  freeBytesMin?: number
+  /** Throws AppError `disk_full`. */
+  requireDiskRoom(): Promise<void>
   limits?: UploadLimits
 }
 
@@ -83,7 +81,7 @@ export type Submissions = ReturnType<typeof createSubmissions>
 
 export function createSubmissions(options: SubmissionsOptions) {
   const { db, store, queue, objects, builders, findCommit, publicUrl, limits } = options
-  const { diskPath, freeBytesMin } = options
+  const { requireDiskRoom } = options
 
   /** Returns the id of the queued build, or of the one this request made before. */
   async function submit(
@@ -91,7 +89,7 @@ export function createSubmissions(options: SubmissionsOptions) {
     receive: ReceiveForm,
     idempotencyKey?: string,
   ): Promise<string> {
-    await requireDiskRoom(diskPath, freeBytesMin)
+    await requireDiskRoom()
     const upload: { source?: UploadedSource | undefined } = {}
     try {
       const form = await receive(async (file: Readable) => {

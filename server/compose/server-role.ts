@@ -31,7 +31,6 @@ import { createHealth } from '../health/health.ts'
 import { createHttp } from '../http/app.ts'
 import { createRoutes } from '../http/routes.ts'
 import { createLfsHttp } from '../lfs/http.ts'
-import { freeBytesMinOf } from '../objects/disk-room.ts'
 import { createReports } from '../reports/service.ts'
 import { createRetention } from '../retention/retention.ts'
 import { createRetentionSchedule } from '../retention/schedule.ts'
@@ -85,7 +84,6 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
   const gates = createGates({ db, store, queue, repositories, log: log.child({ mod: 'gates' }) })
   const live = createLivePushes()
 
-  const freeBytesMin = freeBytesMinOf(config.diskFloorBytes)
   const hooks = createHookSocket({
     path: `${paths.hookDir}/hook.sock`,
     user: users.git,
@@ -95,8 +93,7 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
       admission: createAdmission({
         db,
         requireRoom: store.requireRoom,
-        diskPath: paths.dataDir,
-        freeBytesMin,
+        requireDiskRoom: core.requireRoom,
       }),
       intake,
       gates,
@@ -158,8 +155,7 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
       resolveApp: createResolveApp({ apps, repositories }),
       authenticate,
       publicUrl: core.publicUrl,
-      diskPath: paths.dataDir,
-      freeBytesMin,
+      requireDiskRoom: core.requireRoom,
       log: log.child({ mod: 'lfs' }),
     }),
     registry: (req, res) => void registry(req, res),
@@ -201,8 +197,7 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
         builders,
         findCommit: createFindCommit({ apps, repositories, submodules, git, objects, lfs }),
         publicUrl: core.publicUrl,
-        diskPath: paths.dataDir,
-        freeBytesMin,
+        requireDiskRoom: core.requireRoom,
       }),
       workers: createWorkers({ db, log: log.child({ mod: 'workers' }) }),
       reports: createReports({ db }),

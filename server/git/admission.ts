@@ -4,7 +4,6 @@ import { effectiveSettings } from '../apps/schema.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError } from '../errors.ts'
 import { inTime } from '../in-time.ts'
-import { requireDiskRoom } from '../objects/disk-room.ts'
 import { classify } from './classify.ts'
 import type { LivePush } from './live.ts'
 import type { RefUpdate } from './pkt-line.ts'
@@ -20,16 +19,15 @@ export interface AdmissionOptions {
   db: Db
   /** Throws AppError `queue_full`. */
   requireRoom(tenant: string): Promise<void>
-  /** A folder on the disk that must have room. */
-  diskPath: string
-  freeBytesMin?: number
+  /** Throws AppError `disk_full`. */
+  requireDiskRoom(): Promise<void>
   databaseDeadlineMs?: number
 }
 
 export type Admission = ReturnType<typeof createAdmission>
 
 export function createAdmission(options: AdmissionOptions) {
-  const { db, requireRoom, diskPath, freeBytesMin } = options
+  const { db, requireRoom, requireDiskRoom } = options
   const deadlineMs = options.databaseDeadlineMs ?? DATABASE_DEADLINE_MS
 
   return async (push: LivePush, updates: readonly RefUpdate[]): Promise<Refusal | undefined> => {
@@ -41,7 +39,7 @@ export function createAdmission(options: AdmissionOptions) {
       isBuilt ||= classified.kind === 'build'
     }
     return (
-      (await refusalOf(requireDiskRoom(diskPath, freeBytesMin))) ??
+      (await refusalOf(requireDiskRoom())) ??
       (await refuseWithoutDatabase(db, deadlineMs)) ??
       (isBuilt ? refusalOf(requireRoom(push.app.tenant)) : undefined)
     )

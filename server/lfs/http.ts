@@ -10,7 +10,6 @@ import { APP_GIT, type AppTarget, type ResolveApp } from '../git/resolve-app.ts'
 import { writeStream } from '../http/stream.ts'
 import { validate } from '../http/validation.ts'
 import { JSON_BODY_BYTES_MAX, STREAM_STALL_MS } from '../limits.ts'
-import { requireDiskRoom } from '../objects/disk-room.ts'
 import type { Log } from '../telemetry/log.ts'
 import {
   answerBatch,
@@ -31,17 +30,16 @@ export interface LfsHttpOptions {
   resolveApp: ResolveApp
   authenticate: Authenticate
   publicUrl(): string
-  /** A folder on the disk that must have room. */
-  diskPath: string
+  /** Throws AppError `disk_full`. */
+  requireDiskRoom(): Promise<void>
   log: Log
-  freeBytesMin?: number | undefined
   idleMaxMs?: number | undefined
   limits?: Partial<LfsLimits> | undefined
 }
 
 export function createLfsHttp(options: LfsHttpOptions): Middleware {
-  const { store, resolveApp, authenticate, publicUrl, diskPath, log } = options
-  const { freeBytesMin, idleMaxMs } = options
+  const { store, resolveApp, authenticate, publicUrl, requireDiskRoom, log } = options
+  const { idleMaxMs } = options
   const limits = { ...LFS_LIMITS, ...options.limits }
 
   async function serve(ctx: Context, target: AppTarget, action: string): Promise<void> {
@@ -56,7 +54,7 @@ export function createLfsHttp(options: LfsHttpOptions): Middleware {
       const isUpload = batch.operation === 'upload'
       const use = isUpload ? { ...forWriting, mayCreate: true } : forReading
       const app = await resolveApp(principal, target, use)
-      if (isUpload) await requireDiskRoom(diskPath, freeBytesMin)
+      if (isUpload) await requireDiskRoom()
       const base = `${publicUrl()}/${app.tenant}/${app.name}.git/info/lfs`
       sendJson(ctx, 200, await answerBatch({ store, appId: app.id, base, batch, limits }))
     } else if (action === 'objects/verify') {
@@ -92,7 +90,7 @@ export function createLfsHttp(options: LfsHttpOptions): Middleware {
     requireObjectSize(bytes, limits)
     const isKnown = (await store.sizes(app.id, [oid])).has(oid)
     if (!isKnown) await requireLfsRoom(store, app.id, bytes, limits)
-    await requireDiskRoom(diskPath, freeBytesMin)
+    await requireDiskRoom()
     await store.add(app.id, { oid, bytes }, readBody(ctx.req, idleMaxMs).rest())
     log.info({ app: app.name, oid, bytes }, 'git-lfs object taken in')
     sendJson(ctx, 200, {})

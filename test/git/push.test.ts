@@ -263,8 +263,7 @@ test('a database that cannot be reached refuses the push, within the deadline', 
   const admit = createAdmission({
     db,
     requireRoom: async () => {},
-    diskPath: '/',
-    freeBytesMin: 0,
+    requireDiskRoom: async () => {},
     databaseDeadlineMs: 300,
   })
   const began = Date.now()

@@ -20,6 +20,7 @@ import type { FormLimits } from '../../server/http/multipart.ts'
 import { createRoutes } from '../../server/http/routes.ts'
 import type { SseOptions } from '../../server/http/sse.ts'
 import { createLfsStore } from '../../server/lfs/store.ts'
+import { requireDiskRoom } from '../../server/objects/disk-room.ts'
 import { createLocalObjects, type LocalObjects } from '../../server/objects/objects.ts'
 import { createQueue, type Queue } from '../../server/queue/queue.ts'
 import { createReports } from '../../server/reports/service.ts'
@@ -127,8 +128,7 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
     builders,
     findCommit: options.findCommit ?? (() => Promise.reject(notFound('app'))),
     publicUrl: () => 'https://builds.example',
-    diskPath: objectsRoot,
-    ...(options.freeBytesMin === undefined ? {} : { freeBytesMin: options.freeBytesMin }),
+    requireDiskRoom: () => requireDiskRoom(objectsRoot, options.freeBytesMin),
     ...(options.uploadLimits ? { limits: options.uploadLimits } : {}),
   })
   const reports = createReports({ db, ...(options.now ? { now: options.now } : {}) })

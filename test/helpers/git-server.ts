@@ -41,6 +41,7 @@ import { createHttp } from '../../server/http/app.ts'
 import type { LfsLimits } from '../../server/lfs/batch.ts'
 import { createLfsHttp } from '../../server/lfs/http.ts'
 import { createLfsStore, type LfsStore } from '../../server/lfs/store.ts'
+import { requireDiskRoom } from '../../server/objects/disk-room.ts'
 import { below, type ObjectsLocation, openObjects } from '../../server/objects/location.ts'
 import type { Objects } from '../../server/objects/objects.ts'
 import { createQueue } from '../../server/queue/queue.ts'
@@ -139,7 +140,7 @@ export async function givenGitServer(
   releasers.push(async () => [opened, ofLfs].map(({ close }) => close()))
   const { objects } = opened
   const lfs = createLfsStore({ db, objects: ofLfs.objects, log })
-  const { archiveLimits, freeBytesMin, heartbeatMs, idleMaxMs, queuedMax } = present(options)
+  const { archiveLimits, heartbeatMs, idleMaxMs, queuedMax } = present(options)
   const store = createBuildStore({ db, ...queuedMax })
   const buildLog = createBuildLog({ db, listener })
   const queue = createQueue({ db, store, buildLog })
@@ -164,6 +165,7 @@ export async function givenGitServer(
     git,
     ...archiveLimits,
   })
+  const hasDiskRoom = () => requireDiskRoom(root, options.freeBytesMin)
   const gates = createGates({ db, store, queue, repositories, log })
   const live = createLivePushes()
   const tokens = createTokens({ secret: 'a secret of the tests, long enough to be one' })
@@ -176,8 +178,7 @@ export async function givenGitServer(
       admission: createAdmission({
         db,
         requireRoom: store.requireRoom,
-        diskPath: root,
-        ...freeBytesMin,
+        requireDiskRoom: hasDiskRoom,
       }),
       intake,
       gates,
@@ -205,7 +206,7 @@ export async function givenGitServer(
     builders,
     findCommit,
     publicUrl: () => url,
-    diskPath: root,
+    requireDiskRoom: () => requireDiskRoom(root),
   })
   const http = createHttp({
     log,
@@ -227,10 +228,9 @@ export async function givenGitServer(
       resolveApp: createResolveApp({ apps, repositories }),
       authenticate,
       publicUrl: () => url,
-      diskPath: root,
+      requireDiskRoom: hasDiskRoom,
       log,
       limits: options.lfsLimits,
-      ...freeBytesMin,
       ...idleMaxMs,
     }),
     registry: (_req, res) => res.writeHead(404).end(),
@@ -276,10 +276,9 @@ export async function givenGitServer(
 
 /** Each option under its own name, or nothing: absent options must be absent. */
 function present(options: GitServerOptions) {
-  const { archiveLimits, freeBytesMin, heartbeatMs, idleMaxMs, queuedMax } = options
+  const { archiveLimits, heartbeatMs, idleMaxMs, queuedMax } = options
   return {
     archiveLimits: archiveLimits && { archiveLimits },
-    freeBytesMin: freeBytesMin === undefined ? undefined : { freeBytesMin },
     heartbeatMs: heartbeatMs === undefined ? undefined : { heartbeatMs },
     idleMaxMs: idleMaxMs === undefined ? undefined : { idleMaxMs },
     queuedMax: queuedMax === undefined ? undefined : { queuedMax },
