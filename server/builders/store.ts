@@ -28,8 +28,6 @@ const SHOWN = `builders.*, ${BUSY} as busy, array(
   select id from builds where builder_key = builders.key and status = 'queued' order by ${WITHIN_TENANT}
 ) as queued_builds`
 
-export type BuilderStore = ReturnType<typeof createBuilderStore>
-
 export function createBuilderStore({ db }: { db: Db }) {
   return {
     /** Orders those who make builders of one tenant, until the transaction ends. */

@@ -12,8 +12,6 @@ export interface ClaimGuardOptions {
   guard: Pick<DiskGuard, 'look'>
 }
 
-export type ClaimGuard = ReturnType<typeof createClaimGuard>
-
 export function createClaimGuard({ db, log, worker, guard }: ClaimGuardOptions) {
   let recordedAt: number | undefined
   return {

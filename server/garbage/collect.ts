@@ -26,7 +26,7 @@ export interface Graces {
   uploadMs: number
 }
 
-export const GRACES: Graces = {
+const GRACES: Graces = {
   pushMs: REGISTRY_PUSH_GRACE_MS,
   untaggedMs: REGISTRY_UNTAGGED_GRACE_MS,
   uploadMs: REGISTRY_UPLOAD_IDLE_MS,

@@ -148,7 +148,7 @@ function rejectRest(candidates: Candidate[]): void {
 }
 
 /** `step 4/7 exited 1` of `step 9 ([4/7] RUN make) failed with exit code 1`; else as it is. */
-export function shortCause(error: string): string {
+function shortCause(error: string): string {
   const [, step, code] =
     /^step \d+ \(\[(?:[^\]]* )?(\d+\/\d+)\] .*\) failed with exit code (\d+)$/s.exec(error) ?? []
   return step === undefined ? error : `step ${step} exited ${code}`

@@ -11,8 +11,6 @@ export interface PushLimits {
 
 const DEFAULTS: PushLimits = { perToken: PUSHES_PER_TOKEN_MAX, perTenant: PUSHES_PER_TENANT_MAX }
 
-export type PushPlaces = ReturnType<typeof createPushPlaces>
-
 export function createPushPlaces({ perToken, perTenant }: PushLimits = DEFAULTS) {
   const taken = new Map<string, number>()
   const keysOf = ({ jti, tenant }: Principal) =>

@@ -28,7 +28,7 @@ export function createMirrorNotes() {
   }
 }
 
-export function mirrorLine({ image, outcome, why }: MirrorEvent): string {
+function mirrorLine({ image, outcome, why }: MirrorEvent): string {
   switch (outcome) {
     case 'fetched':
       return `${image} comes from its registry, through the mirror`

@@ -13,8 +13,6 @@ export interface ReapLoopOptions {
   graceMs?: number
 }
 
-export type ReapLoop = ReturnType<typeof createReapLoop>
-
 export function createReapLoop(options: ReapLoopOptions) {
   const { db, log, intervalMs = REAPER_INTERVAL_MS, graceMs = REAPER_GRACE_MS } = options
   let due = 0

@@ -29,8 +29,6 @@ export interface DoomedImage extends PublishedBuild {
 /** A build with the same image. */
 export type SameImage = PublishedBuild & { isGone: boolean }
 
-export type ImageStore = ReturnType<typeof createImageStore>
-
 export function createImageStore({ db }: { db: Db }) {
   async function images(
     condition: string,

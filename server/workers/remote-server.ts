@@ -25,8 +25,6 @@ export interface RemoteServerOptions {
 
 const Refusal = z.object({ code: z.string(), message: z.string() })
 
-export type RemoteServer = ReturnType<typeof createRemoteServer>
-
 export function createRemoteServer(options: RemoteServerOptions) {
   const { url, token, worker, log, onRefused, retryMs = WORKER_RETRY_MS } = options
   const { requestMs = WORKER_REQUEST_DEADLINE_MS } = options

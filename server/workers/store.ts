@@ -34,8 +34,6 @@ export interface WorkerRow {
   drainUntil: Date | undefined
 }
 
-export type WorkerStore = ReturnType<typeof createWorkerStore>
-
 export function createWorkerStore({ db }: { db: Db }) {
   return {
     /** Whether the id is now this process's; it is not while a process elsewhere has it. */

@@ -50,7 +50,7 @@ export interface Built {
   repo: Repo
 }
 
-export async function imagesOf(server: TestServer): Promise<string[]> {
+async function imagesOf(server: TestServer): Promise<string[]> {
   const root = join(server.dataDir, 'builders')
   return (await readdir(root, { recursive: true }).catch(() => [])).filter((name) =>
     name.endsWith('.img'),

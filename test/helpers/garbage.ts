@@ -36,7 +36,7 @@ export interface Descriptor {
   size: number
 }
 
-export function descriptorOf(bytes: Buffer, mediaType = 'application/octet-stream'): Descriptor {
+function descriptorOf(bytes: Buffer, mediaType = 'application/octet-stream'): Descriptor {
   return { mediaType, digest: digestOf(bytes), size: bytes.length }
 }
 
