@@ -1,8 +1,8 @@
 // What a manifest refers to. Read generously: every digest in it counts, whatever kind of manifest it is.
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isDigest } from '../registry/names.ts'
 import type { RegistryStorage } from '../registry/own/storage.ts'
+import { textOf } from './folders.ts'
 
 export interface References {
   /** Blobs and manifests, its subject among them. */
@@ -21,28 +21,19 @@ export function createManifestReader(storage: RegistryStorage): ReadManifest {
   return async (digest) => {
     const before = known.get(digest)
     if (before) return before
-    const found = await read(join(storage.blobFolder(digest), 'data'))
+    const found = await textOf(join(storage.blobFolder(digest), 'data'))
     // One whose data is not there can't be had by anybody; it may come again.
-    if (!found) return NONE
+    if (found === undefined) return NONE
     const references = referencesOf(found, digest)
     known.set(digest, references)
     return references
   }
 }
 
-async function read(file: string): Promise<Buffer | undefined> {
-  try {
-    return await readFile(file)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw error
-  }
-}
-
-function referencesOf(body: Buffer, digest: string): References {
+function referencesOf(body: string, digest: string): References {
   let manifest: unknown
   try {
-    manifest = JSON.parse(body.toString('utf8'))
+    manifest = JSON.parse(body)
   } catch (cause) {
     throw new Error(`the manifest ${digest} is damaged: it is no JSON`, { cause })
   }
