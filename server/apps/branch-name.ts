@@ -1,7 +1,14 @@
-// Is this the name of a branch git would accept? The rules of `git check-ref-format --branch`, without git.
+// Names of branches: which git would accept, by the rules of `git check-ref-format --branch`, without git.
 import { z } from 'zod'
 
 const BRANCH_BYTES_MAX = 200
+
+export const BRANCHES = 'refs/heads/'
+
+/** undefined for a ref that is no branch. */
+export function branchOf(ref: string): string | undefined {
+  return ref.startsWith(BRANCHES) ? ref.slice(BRANCHES.length) : undefined
+}
 
 export function isBranchName(name: string): boolean {
   if (name === '' || Buffer.byteLength(name) > BRANCH_BYTES_MAX) return false

@@ -1,21 +1,13 @@
 // The image of a branch, `apps/<tenant>/<app>:<branch>`, is that of its newest push that is ready. Which push that is
 // stands in a row before the tag moves, so a build that ends late moves nothing back, also after a crash in between.
 import type { Db } from '../db/pool.ts'
-import { branchTag } from './branch-tag.ts'
+import { branchImageName, type ImageName } from './image-name.ts'
 import type { BuildRow } from './store.ts'
 
-const BRANCHES = 'refs/heads/'
-
-export interface BranchImage {
-  repository: string
-  tag: string
-}
-
 /** Where the image of a build goes; undefined unless a push of a branch has made it. */
-export function branchImageOf(build: BuildRow): BranchImage | undefined {
-  const { appId, app, tenant, pushId, ref } = build
-  if (appId === undefined || pushId === undefined || !ref?.startsWith(BRANCHES)) return undefined
-  return { repository: `apps/${tenant}/${app}`, tag: branchTag(ref.slice(BRANCHES.length)) }
+export function branchImageOf(build: BuildRow): ImageName | undefined {
+  if (build.appId === undefined || build.pushId === undefined) return undefined
+  return branchImageName(build)
 }
 
 /** Moves the tag unless a newer push has done so; returns whether it is this build's. May be repeated. */

@@ -10,8 +10,8 @@ import { UnexpectedReply } from '../registry/exchange.ts'
 import type { Publication } from '../registry/publish.ts'
 import { createRounds } from '../rounds.ts'
 import type { Log } from '../telemetry/log.ts'
-import { type BranchImage, branchImageOf, moveBranch } from './branch-image.ts'
-import { parseImageName, requireNotOfApp } from './image-name.ts'
+import { branchImageOf, moveBranch } from './branch-image.ts'
+import { type ImageName, parseImageName, requireNotOfApp } from './image-name.ts'
 import { type BuildRow, toBuild } from './store.ts'
 import { transition } from './transitions.ts'
 
@@ -74,7 +74,7 @@ export function createFinish(options: FinishOptions) {
   }
 
   /** Under the name that was asked for, and to where its branch's images are, there without a name yet. */
-  async function publish(build: BuildRow, branch?: BranchImage): Promise<void> {
+  async function publish(build: BuildRow, branch?: ImageName): Promise<void> {
     const { image_name: asked } = build.request
     const image = { from: `builds/${build.id}`, digest: build.imageDigest! }
     let name = asked
@@ -98,7 +98,7 @@ export function createFinish(options: FinishOptions) {
   }
 
   /** The image is there already, so nothing but the registry's absence keeps the tag from moving. */
-  async function publishBranch(build: BuildRow, branch: BranchImage): Promise<boolean> {
+  async function publishBranch(build: BuildRow, branch: ImageName): Promise<boolean> {
     const { repository, tag } = branch
     const isNewest = await holding(db, publishLock(repository), () =>
       moveBranch(db, build, () => tagImage(repository, build.imageDigest!, tag)),

@@ -1,10 +1,9 @@
 // `image_name`: where a build's image is published besides builds/<id>; only below the tenant's own apps.
+import { branchOf } from '../apps/branch-name.ts'
 import type { Queryable } from '../db/pool.ts'
 import { AppError, invalidRequest } from '../errors.ts'
 import { isRepoName, isTag } from '../registry/names.ts'
 import { branchTag } from './branch-tag.ts'
-
-const BRANCHES = 'refs/heads/'
 
 export interface ImageName {
   repository: string
@@ -21,12 +20,18 @@ export interface PublishedBuild {
 /** Where the image of a build may lie besides builds/<id>, and under which tags as its own. */
 export function publicationsOf({ tenant, app, ref, imageName }: PublishedBuild): ImageName[] {
   const named = imageName === undefined ? undefined : readImageName(imageName, tenant)
-  return [
-    ...(named === undefined ? [] : [named]),
-    ...(app === undefined || !ref?.startsWith(BRANCHES)
-      ? []
-      : [{ repository: `apps/${tenant}/${app}`, tag: branchTag(ref.slice(BRANCHES.length)) }]),
-  ]
+  return [named, branchImageName({ tenant, app, ref })].filter((name) => name !== undefined)
+}
+
+/** Where the image of a branch of an app goes; undefined for a ref that is none. */
+export function branchImageName({
+  tenant,
+  app,
+  ref,
+}: Pick<PublishedBuild, 'tenant' | 'app' | 'ref'>): ImageName | undefined {
+  const branch = ref === undefined ? undefined : branchOf(ref)
+  if (app === undefined || branch === undefined) return undefined
+  return { repository: `apps/${tenant}/${app}`, tag: branchTag(branch) }
 }
 
 /** Throws AppError `invalid_request`. */

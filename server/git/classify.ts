@@ -1,4 +1,5 @@
 // What a ref update means here: pure, so that the hook and the reconciler decide alike.
+import { BRANCHES } from '../apps/branch-name.ts'
 import type { EffectiveSettings } from '../apps/schema.ts'
 import { REF_NAME_BYTES_MAX } from '../limits.ts'
 import { type RefUpdate, ZERO_OID } from './pkt-line.ts'
@@ -11,7 +12,6 @@ export type Classified =
   | { kind: 'deleted'; update: RefUpdate }
   | { kind: 'refused'; update: RefUpdate; reason: string; hint: string }
 
-export const BRANCHES = 'refs/heads/'
 const TAGS = 'refs/tags/'
 const HOSTED_HINT = 'push branches and tags only: git push hypeman --all, then --tags'
 const BUILD_TAGS = 'refs/tags/builds/'

@@ -1,6 +1,7 @@
 // What a push is told of its refs, apart from the build's own output.
+import { branchOf } from '../apps/branch-name.ts'
 import { AppError } from '../errors.ts'
-import { BRANCHES, type Classified, howToBuild, type RefRules } from './classify.ts'
+import { type Classified, howToBuild, type RefRules } from './classify.ts'
 import { errorLines } from './denial.ts'
 import { type RefUpdate, ZERO_OID } from './pkt-line.ts'
 import { sanitizeLine } from './sanitize.ts'
@@ -12,7 +13,7 @@ export function receivingLines(app: string, refs: readonly RefUpdate[]): string[
   return refs
     .filter(({ newSha }) => newSha !== ZERO_OID)
     .map(({ ref, newSha }) => {
-      const name = ref.startsWith(BRANCHES) ? ref.slice(BRANCHES.length) : ref
+      const name = branchOf(ref) ?? ref
       return `${STEP}Receiving ${newSha.slice(0, SHA_CHARS_SHOWN)} for ${app} (${name})`
     })
 }

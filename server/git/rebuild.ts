@@ -14,10 +14,8 @@ import { archiveCommit } from './archive.ts'
 import { commitFacts } from './commit-facts.ts'
 import type { GitUser } from './git-user.ts'
 import { requestOf } from './intake.ts'
-import type { Repositories } from './repositories.ts'
+import { HOSTED, type Repositories } from './repositories.ts'
 import type { Submodules } from './submodules.ts'
-
-const KINDS = ['refs/heads/', 'refs/tags/']
 
 export interface FindCommitOptions {
   apps: Pick<Apps, 'get'>
@@ -72,8 +70,8 @@ export function createFindCommit(options: FindCommitOptions) {
       return ref
     }
     const commit = await peel(app, hash)
-    const within = ref === undefined ? KINDS : [ref.ref]
-    if (commit === undefined || !(await isWithin(app, commit, within))) {
+    const within = ref === undefined ? HOSTED : [ref.ref]
+    if (commit === undefined || !(await repositories.holds(app.id, commit, within))) {
       const where = ref === undefined ? 'any branch or tag' : ref.ref
       throw new AppError('not_found', `commit ${hash} is not in ${where} of the app ${app.name}`)
     }
@@ -81,12 +79,12 @@ export function createFindCommit(options: FindCommitOptions) {
   }
 
   async function findRef(app: App, name: string): Promise<{ ref: string; commit: string }> {
-    const kind = KINDS.find((prefix) => name.startsWith(prefix))
+    const kind = HOSTED.find((prefix) => name.startsWith(prefix))
     const short = kind === undefined ? name : name.slice(kind.length)
     if (!isBranchName(short)) {
       throw invalidRequest(`field ref=${JSON.stringify(name)}: must be the name of a branch or tag`)
     }
-    for (const prefix of kind === undefined ? KINDS : [kind]) {
+    for (const prefix of kind === undefined ? HOSTED : [kind]) {
       const commit = await peel(app, prefix + short)
       if (commit !== undefined) return { ref: prefix + short, commit }
     }
@@ -97,11 +95,6 @@ export function createFindCommit(options: FindCommitOptions) {
   async function peel(app: App, revision: string): Promise<string | undefined> {
     const args = ['rev-parse', '--verify', '--quiet', '--end-of-options', `${revision}^{commit}`]
     return git.run(['-C', repositories.path(app.id), ...args]).catch(onlyExit)
-  }
-
-  async function isWithin(app: App, commit: string, refs: readonly string[]): Promise<boolean> {
-    const args = ['for-each-ref', '--count=1', `--contains=${commit}`, '--format=x', ...refs]
-    return (await git.run(['-C', repositories.path(app.id), ...args])) !== ''
   }
 }
 

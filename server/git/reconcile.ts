@@ -1,5 +1,6 @@
 // git moves a branch before the server hears of it, so a crash in between would lose a build: every deploy
 // branch whose tip is not the latest recorded push is queued, at start and every minute.
+import { BRANCHES } from '../apps/branch-name.ts'
 import { type App, effectiveSettings } from '../apps/schema.ts'
 import type { Apps } from '../apps/service.ts'
 import type { Db } from '../db/pool.ts'
@@ -7,7 +8,6 @@ import { AppError, asError } from '../errors.ts'
 import { RECONCILE_INTERVAL_MS } from '../limits.ts'
 import { createRounds } from '../rounds.ts'
 import type { Log } from '../telemetry/log.ts'
-import { BRANCHES } from './classify.ts'
 import type { Gates } from './gates.ts'
 import type { Intake } from './intake.ts'
 import type { LivePushes } from './live.ts'

@@ -3,11 +3,14 @@ import fs from 'node:fs'
 import { chmod, chown, mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import isomorphic from 'isomorphic-git'
+import { BRANCHES } from '../apps/branch-name.ts'
 import { exists } from '../setup/cache.ts'
 import type { GitUser } from './git-user.ts'
 
 /** git's folder for the objects of a push that is not accepted yet. */
 const QUARANTINE_PREFIX = 'tmp_objdir-incoming-'
+/** Where refs are that clients may move. */
+export const HOSTED = [BRANCHES, 'refs/tags/']
 
 export type Repositories = ReturnType<typeof createRepositories>
 
@@ -63,9 +66,15 @@ export function createRepositories({ root, git }: { root: string; git: GitUser }
 
     /** Full names of all branches. */
     async branches(appId: string): Promise<string[]> {
-      const args = ['for-each-ref', '--format=%(refname)', 'refs/heads/']
+      const args = ['for-each-ref', '--format=%(refname)', BRANCHES]
       const names = await git.run(['-C', path(appId), ...args])
       return names.split('\n').filter((name) => name !== '')
+    },
+
+    /** Whether a commit can be reached from one of these refs; from any branch or tag when none are named. */
+    async holds(appId: string, commit: string, refs: readonly string[] = HOSTED): Promise<boolean> {
+      const args = ['for-each-ref', '--count=1', `--contains=${commit}`, '--format=x', ...refs]
+      return (await git.run(['-C', path(appId), ...args])) !== ''
     },
 
     /** Whether a file is in a commit. */

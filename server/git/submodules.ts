@@ -27,7 +27,7 @@ export interface SubmodulePlan {
 
 export interface SubmodulesOptions {
   git: GitUser
-  repositories: Pick<Repositories, 'path' | 'exists' | 'hasFile'>
+  repositories: Pick<Repositories, 'path' | 'exists' | 'hasFile' | 'holds'>
   findApp(tenant: string, name: string): Promise<App | undefined>
   publicUrl(): string
 }
@@ -78,7 +78,7 @@ export function createSubmodules({ git, repositories, findApp, publicUrl }: Subm
       return
     }
     const repoPath = repositories.path(hosted.id)
-    if (!(await hasCommit(repoPath, commit))) {
+    if (!(await hasCommit(hosted, commit))) {
       const why = `${hosted.name} has no commit ${commit} in any branch or tag`
       throw refused(path, why, `push it to ${urlOf(hosted)} first`)
     }
@@ -100,12 +100,10 @@ export function createSubmodules({ git, repositories, findApp, publicUrl }: Subm
     throw new AppError('not_found', `there is no app ${name.name} of ${from.tenant} here`)
   }
 
-  async function hasCommit(repoPath: string, commit: string): Promise<boolean> {
-    const type = await git.run(['-C', repoPath, 'cat-file', '-t', commit]).catch(() => '')
-    if (type !== 'commit') return false
-    const refs = ['refs/heads/', 'refs/tags/']
-    const args = ['for-each-ref', '--count=1', `--contains=${commit}`, '--format=x', ...refs]
-    return (await git.run(['-C', repoPath, ...args])) !== ''
+  async function hasCommit({ id }: App, commit: string): Promise<boolean> {
+    const args = ['-C', repositories.path(id), 'cat-file', '-t', commit]
+    const type = await git.run(args).catch(() => '')
+    return type === 'commit' && repositories.holds(id, commit)
   }
 
   async function readAddresses({ app, commit, prefix }: Place, repoPath: string) {

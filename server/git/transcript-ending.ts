@@ -1,6 +1,7 @@
 // The last lines of a transcript: what came of the build, why it failed, what to do about it.
+
+import { branchOf } from '../apps/branch-name.ts'
 import type { Build, FailureClass } from '../builds/schema.ts'
-import { BRANCHES } from './classify.ts'
 import { sanitizeLine } from './sanitize.ts'
 import { shellWord } from './shell-word.ts'
 import type { Links } from './transcript.ts'
@@ -52,7 +53,7 @@ export function endingLines(build: Build, { failed, links, gatedBranch }: Ending
 /** The branch has moved before the build, so pushing again would say "Everything up-to-date". */
 function againLines({ app, ref = '', commit }: Build, { baseUrl }: Links): string[] {
   if (app === undefined || commit === undefined) return []
-  const branch = ref.startsWith(BRANCHES) ? ref.slice(BRANCHES.length) : ref
+  const branch = branchOf(ref) ?? ref
   const fields = `-F app=${app} -F ${shellWord(`ref=${branch}`)} -F commit=${commit}`
   return [
     `hint: ${branch} has moved to ${commit.slice(0, SHA_CHARS_SHOWN)} all the same, so pushing it again builds nothing`,
