@@ -78,6 +78,7 @@ export interface GitServer {
   root: string
   hookSocketPath: string
   user: UserIds | null
+  databaseUrl: string
   db: Db
   listener: Listener
   apps: Apps
@@ -117,7 +118,7 @@ export async function givenGitServer(
   t.after(async () => {
     for (const release of releasers.reverse()) await release()
   })
-  const { db, listener } = await givenDatabase(t)
+  const { db, listener, url: databaseUrl } = await givenDatabase(t)
   const root = await mkdtemp(join(tmpdir(), 'hm-git-'))
   await chmod(root, 0o711)
   releasers.push(() => rm(root, { recursive: true, force: true }))
@@ -242,7 +243,19 @@ export async function givenGitServer(
   const reconciler = createReconciler({ db, apps, repositories, intake, gates, live, log })
   const token = (request: Partial<ApiTokenRequest> = {}) =>
     tokens.mintApi({ sub: 'ada', tenant: 'acme', ...request })
-  const parts = { db, listener, apps, git, objects, lfs, repositories, live, intake, gates }
+  const parts = {
+    databaseUrl,
+    db,
+    listener,
+    apps,
+    git,
+    objects,
+    lfs,
+    repositories,
+    live,
+    intake,
+    gates,
+  }
   const server = { url, root, hookSocketPath, user, ...parts }
   return {
     ...server,

@@ -58,6 +58,7 @@ export async function givenProxy(
   overrides: {
     tokens?: Tokens
     runsUnder?: GrantsOptions['runsUnder']
+    tenantOfBuild?: GrantsOptions['tenantOfBuild']
     mirror?: MirrorService
     use?: RepositoryUse
     databaseWaitMs?: number
@@ -68,7 +69,10 @@ export async function givenProxy(
   const proxy = createRegistryProxy({
     upstream,
     tokens: overrides.tokens ?? tokens,
-    grants: createGrants({ tenantOfBuild, runsUnder: overrides.runsUnder ?? (async () => true) }),
+    grants: createGrants({
+      tenantOfBuild: overrides.tenantOfBuild ?? tenantOfBuild,
+      runsUnder: overrides.runsUnder ?? (async () => true),
+    }),
     referrers: createReferrerStore({ db }),
     mirror: overrides.mirror,
     use: overrides.use ?? createRepositoryUse({ db, log: silent }),

@@ -1,0 +1,111 @@
+// What nobody needs any more and is still on the machine: processes, pods, sockets, mounts, half-written files.
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pathsFor } from '../../../server/paths.ts'
+import { leftovers } from '../../helpers/leftovers.ts'
+import type { Facts } from './facts.ts'
+import type { AuditInput, Finding } from './input.ts'
+import { readRepository } from './repositories.ts'
+
+/** Folders that are empty when nothing is under way. */
+const TRANSIENT = [
+  'objects/incoming',
+  'objects/lfs/incoming',
+  'fetched-objects',
+  'fetched-lfs-objects',
+]
+/** Of the runtime folder; the server's listen while it lives. */
+const SOCKETS = /(^|\/)[^/]*\.sock(et)?$/
+
+export async function checkLeftovers(facts: Facts, input: AuditInput): Promise<Finding[]> {
+  const found = [...(await ofRepositories(facts, input)), ...(await cgroupsOf(facts))]
+  for (const dataDir of input.dataDirs) {
+    found.push(...(await processesOf(dataDir, input.pids)))
+    const { podFiles } = await leftovers(dataDir)
+    found.push(...podFiles.map((name) => `of a pod in ${dataDir}: ${name}`))
+    found.push(...(await filesOf(dataDir)), ...(await mountsOf(dataDir)))
+    if (input.isStopped) found.push(...(await socketsOf(dataDir)))
+  }
+  return found.map((what) => ({ invariant: 'nothing is left', what }))
+}
+
+/** Those allowed and what they have started; but whatever has to do with a pod should have ended with it. */
+async function processesOf(dataDir: string, allowed: readonly number[]): Promise<string[]> {
+  const { pods, podRun } = pathsFor(dataDir)
+  const { processes } = await leftovers(dataDir)
+  const left: string[] = []
+  for (const line of processes) {
+    const pid = Number(line.slice(0, line.indexOf(' ')))
+    if (allowed.includes(pid)) continue
+    const isOfPod = [pods, podRun].some((folder) => line.includes(folder))
+    if (isOfPod || !(await descends(pid, allowed))) left.push(`process ${line}`)
+  }
+  return left
+}
+
+async function descends(pid: number, from: readonly number[]): Promise<boolean> {
+  for (let one = pid; one > 1; ) {
+    if (from.includes(one)) return true
+    const stat = await readFile(`/proc/${one}/stat`, 'utf8').catch(() => '')
+    // It has ended in the meantime, and is not left.
+    if (stat === '') return true
+    one = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
+  }
+  return false
+}
+
+async function filesOf(dataDir: string): Promise<string[]> {
+  const lists = TRANSIENT.map(async (folder) => {
+    const names = await readdir(join(dataDir, folder)).catch(() => [])
+    return names.map((name) => `file ${join(dataDir, folder, name)}`)
+  })
+  return (await Promise.all(lists)).flat()
+}
+
+async function ofRepositories({ apps }: Facts, { repositories }: AuditInput): Promise<string[]> {
+  const lists = apps.map(async (app) => {
+    const { dir, stale } = await readRepository(repositories, app)
+    return stale.map((name) => `file ${join(dir, name)}`)
+  })
+  return (await Promise.all(lists)).flat()
+}
+
+async function mountsOf(dataDir: string): Promise<string[]> {
+  const { run } = pathsFor(dataDir)
+  const mounts = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n')
+  return mounts
+    .map((line) => line.split(' ')[4] ?? '')
+    .filter((point) => [dataDir, run].some((folder) => point.startsWith(`${folder}/`)))
+    .map((point) => `mount ${point}`)
+}
+
+async function socketsOf(dataDir: string): Promise<string[]> {
+  const { run } = pathsFor(dataDir)
+  const entries = await readdir(run, { recursive: true, withFileTypes: true }).catch(() => [])
+  return entries
+    .filter((entry) => entry.isSocket() || SOCKETS.test(entry.name))
+    .map((entry) => `socket ${join(entry.parentPath, entry.name)}`)
+}
+
+/** Control groups of pods are named after their builds. */
+async function cgroupsOf({ builds }: Facts): Promise<string[]> {
+  const ids = new Set(builds.map(({ id }) => id))
+  const root = '/sys/fs/cgroup'
+  const own = await readFile('/proc/self/cgroup', 'utf8')
+  const paths = own.split('\n').map((line) => line.split(':').slice(2).join(':'))
+  const parents = new Set<string>()
+  const controllers = ['', ...(await readdir(root).catch(() => []))]
+  for (const path of paths) {
+    for (const controller of controllers) {
+      parents.add(join(root, controller, path, 'hypeman-pods'))
+      parents.add(join(root, controller, path, '..', 'hypeman-pods'))
+    }
+  }
+  const lists = [...parents].map(async (parent) => {
+    const names = await readdir(parent).catch(() => [])
+    return names
+      .filter((name) => ids.has(name.replace(/-\d+$/, '')))
+      .map((name) => `control group ${join(parent, name)}`)
+  })
+  return (await Promise.all(lists)).flat()
+}
