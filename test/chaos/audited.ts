@@ -10,7 +10,7 @@ import { createBuildStore } from '../../server/builds/store.ts'
 import { tagCommit } from '../../server/git/tags.ts'
 import { createQueue } from '../../server/queue/queue.ts'
 import { reap } from '../../server/queue/reaper.ts'
-import { createRegistryClient } from '../../server/registry/client.ts'
+import { createRegistryClient, type RegistryClient } from '../../server/registry/client.ts'
 import { silent } from '../helpers/database.ts'
 import { aborted, type FakeRun, givenWorker, PROVENANCE } from '../helpers/fake-worker.ts'
 import { type GitServer, givenGitServer } from '../helpers/git-server.ts'
@@ -29,19 +29,20 @@ export interface Audited {
   web: Repo
   /** Builds by what became of them. */
   builds: Record<'first' | 'failed' | 'lost' | 'cancelled' | 'newest' | 'gated', BuildRow>
-  /** Of the registry; `delete` takes a blob's bytes away. */
+  /** Where the registry keeps its data. */
   registryDir: string
+  registry: RegistryClient
   input: AuditInput
 }
 
 export async function givenAudited(t: TestContext): Promise<Audited> {
   const server = await givenGitServer(t)
   const { db, listener, repositories, git } = server
-  const { dir: registryDir, upstream } = await givenRegistry(t)
+  const { dir, upstream } = await givenRegistry(t)
   const proxy = await givenProxy(t, upstream, { tenantOfBuild: async () => 'acme' })
   const registry = createRegistryClient({ upstream })
   const play = (run: FakeRun) => playFate(run, server, proxy.url)
-  await givenWorker(t, server, play, { slots: 2 })
+  const worker = await givenWorker(t, server, play, { slots: 2 })
   const finish = createFinish({
     db,
     listener,
@@ -107,13 +108,17 @@ export async function givenAudited(t: TestContext): Promise<Audited> {
     async () => [(await server.builds()).every(({ completedAt }) => completedAt)],
     (isOver) => isOver,
   )
+  // From here on nobody but the test changes anything.
+  await worker.stop()
+  await finish.stop()
   const names = { first, failed, lost, cancelled, newest, gated }
   const entries = Object.entries(names).map(async ([name, commit]) => [name, await built(commit)])
   return {
     server,
     web,
     builds: Object.fromEntries(await Promise.all(entries)),
-    registryDir,
+    registryDir: join(dir, 'data/docker/registry/v2'),
+    registry,
     input: {
       databaseUrl: server.databaseUrl,
       repositories: join(server.root, 'repositories'),
