@@ -1,18 +1,8 @@
 // The auditor and the rows: whatever of them contradicts a promise is found, by its name.
-import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { givenBuild } from '../helpers/builds.ts'
-import type { AuditInput } from './audit/input.ts'
-import { audit } from './audit.ts'
-import { type Audited, givenAudited } from './audited.ts'
-import { added, all, changed, removed, type Undo } from './planted.ts'
-
-interface Violation {
-  plant(given: Audited): Promise<Undo>
-  input?(given: Audited): Partial<AuditInput>
-  /** Each finding, all of them. */
-  found(given: Audited): RegExp[]
-}
+import { givenAudited } from './audited.ts'
+import { added, all, changed, plantEach, removed, type Violation } from './planted.ts'
 
 const nothing = async () => async () => {}
 const at = (base: Date, ms: number) => new Date(base.getTime() + ms)
@@ -215,21 +205,5 @@ const violations: Record<string, Violation> = {
 }
 
 test('each row that breaks a promise is found', async (t) => {
-  const given = await givenAudited(t)
-  for (const [name, { plant, input, found }] of Object.entries(violations)) {
-    await t.test(name, async () => {
-      const undo = await plant(given)
-      const findings = await audit({ ...given.input, ...input?.(given) })
-      await undo()
-      const said = findings.map(({ invariant, what }) => `${invariant}: ${what}`)
-      const expected = found(given)
-      for (const pattern of expected)
-        assert.ok(
-          said.some((text) => pattern.test(text)),
-          `${pattern}\n${said.join('\n')}`,
-        )
-      assert.equal(said.length, expected.length, said.join('\n'))
-    })
-  }
-  assert.deepEqual(await audit(given.input), [], 'all was put back')
+  await plantEach(t, await givenAudited(t), violations)
 })
