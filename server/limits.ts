@@ -10,6 +10,10 @@ export const HEARTBEAT_MS = 10_000
 export const REAPER_INTERVAL_MS = 5_000
 /** After the database was away: living workers renew their leases within it. */
 export const REAPER_GRACE_MS = 2 * HEARTBEAT_MS + 5_000
+/** A database clock that moves so much more or less than time does has been set. */
+export const CLOCK_JUMP_MS = HEARTBEAT_MS
+/** What the end of a build's registry token has to spare for a clock that is set: it ends with the lease anyway. */
+export const CLOCK_JUMP_SPARE_SECONDS = 2 * 60 * 60
 /** A build goes on without the database for so long: each of its writes is fenced, and waits. */
 export const DATABASE_AWAY_MAX_MS = 5 * 60_000
 export const DATABASE_RETRY_MS = 1_000
@@ -205,6 +209,8 @@ export const CONSOLE_RING_BYTES_MAX = 256 * KiB
 
 // Tokens
 export const REGISTRY_TOKEN_TTL_MIN_SECONDS = 30 * 60
+/** A revocation is kept for so long after its token has ended: not every clock is the same. */
+export const REVOKED_KEEP_DAYS = 7
 export const API_TOKEN_TTL_SECONDS_DEFAULT = 24 * 60 * 60
 export const API_TOKEN_TTL_SECONDS_MAX = 3650 * 24 * 60 * 60
 

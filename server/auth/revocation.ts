@@ -1,6 +1,7 @@
-// Revoked tokens are rows, forgotten when the token would have expired anyway. Looked up with a short cache,
+// Revoked tokens are rows, forgotten some days after the token would have expired anyway. Looked up with a short cache,
 // so that a revocation counts within seconds and a busy token costs no query per request.
 import type { Db } from '../db/pool.ts'
+import { REVOKED_KEEP_DAYS } from '../limits.ts'
 
 const CACHE_MS = 5_000
 const CACHE_ENTRIES_MAX = 10_000
@@ -12,17 +13,19 @@ export function createRevocation({ db }: { db: Db }) {
   return {
     async isRevoked(jti: string): Promise<boolean> {
       const known = cache.get(jti)
-      if (known && known.until > Date.now()) return known.revoked
+      if (known && known.until > performance.now()) return known.revoked
       const row = await db('revoked_tokens').where({ jti }).first('jti')
       if (cache.size >= CACHE_ENTRIES_MAX) cache.clear()
-      cache.set(jti, { revoked: row !== undefined, until: Date.now() + CACHE_MS })
+      cache.set(jti, { revoked: row !== undefined, until: performance.now() + CACHE_MS })
       return row !== undefined
     },
 
     /** `expiresAt` is the token's own; `infinity` when only its id is known. */
     async revoke(jti: string, expiresAt: Date | 'infinity'): Promise<void> {
       await db('revoked_tokens').insert({ jti, expires_at: expiresAt }).onConflict('jti').ignore()
-      await db('revoked_tokens').where('expires_at', '<', db.fn.now()).delete()
+      await db('revoked_tokens')
+        .whereRaw(`expires_at < clock_timestamp() - ? * interval '1 day'`, [REVOKED_KEEP_DAYS])
+        .delete()
       cache.delete(jti)
     },
   }

@@ -12,8 +12,9 @@ import { createRounds } from '../rounds.ts'
 import type { Log } from '../telemetry/log.ts'
 import { branchImageOf, moveBranch } from './branch-image.ts'
 import { type ImageName, parseImageName, requireNotOfApp } from './image-name.ts'
+import { between } from './phases.ts'
 import { type BuildRow, toBuild } from './store.ts'
-import { transition } from './transitions.ts'
+import { completedNow, transition } from './transitions.ts'
 
 export interface FinishOptions {
   db: Db
@@ -66,7 +67,7 @@ export function createFinish(options: FinishOptions) {
       to: 'ready',
       only: 'result_at is not null',
       set: {
-        completed_at: db.raw('clock_timestamp()'),
+        completed_at: completedNow(db),
         published_as: isNewest ? `${branch.repository}:${branch.tag}` : null,
       },
     })
@@ -114,7 +115,7 @@ export function createFinish(options: FinishOptions) {
       from: ['pushing'],
       to: 'failed',
       only: 'result_at is not null',
-      set: { completed_at: db.raw('clock_timestamp()'), failure_class: 'registry', error },
+      set: { completed_at: completedNow(db), failure_class: 'registry', error },
     })
     log.warn({ buildId: build.id, error }, 'build failed at its end')
   }
@@ -184,13 +185,13 @@ function isImpossible(error: Error): boolean {
 
 /** Message of the annotated tag `builds/<id>`. */
 export function tagMessage(build: BuildRow, registryName: string): string {
-  const seconds = ((Date.now() - (build.startedAt ?? build.createdAt).getTime()) / 1000).toFixed(1)
+  const ms = between(build.startedAt ?? build.createdAt, build.resultAt) ?? 0
   return [
     `build ${build.id}`,
     '',
     `image: ${registryName}/builds/${build.id}`,
     `digest: ${build.imageDigest}`,
-    `duration: ${seconds} s`,
+    `duration: ${(ms / 1000).toFixed(1)} s`,
     '',
   ].join('\n')
 }

@@ -69,7 +69,7 @@ export function createBuildLog({ db, listener, watch }: BuildLogOptions) {
         if (last) {
           seq = last.seq
           yield events
-          if (isLive) watch?.delivered(Date.now() - events[0]!.at.getTime())
+          if (isLive) watch?.delivered(Math.max(0, Date.now() - events[0]!.at.getTime()))
           if (isEnd(last)) return
           continue
         }

@@ -90,7 +90,12 @@ function tell(db: Queryable, build: BuildRow): void {
   )
 }
 
+/** Now, but never before anything else of the build: clocks are set back. */
+export function completedNow(db: Queryable) {
+  return db.raw('greatest(clock_timestamp(), created_at, started_at, pushing_at, result_at)')
+}
+
 /** The columns that end a build, whatever the outcome. */
 export function endColumns(db: Queryable) {
-  return { completed_at: db.raw('clock_timestamp()'), lease_token: null, lease_until: null }
+  return { completed_at: completedNow(db), lease_token: null, lease_until: null }
 }

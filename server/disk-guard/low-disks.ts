@@ -25,9 +25,9 @@ export async function whyQueueWaits(db: Db): Promise<string | undefined> {
   const [low] = await rows<{ free_bytes: number; needed_bytes: number }>(
     db,
     `select free_bytes, needed_bytes from low_disks
-     where seen_at > clock_timestamp() - ? * interval '1 ms'
+     where seen_at between clock_timestamp() - :stale * interval '1 ms' and clock_timestamp()
      order by free_bytes limit 1`,
-    [LOW_DISK_STALE_MS],
+    { stale: LOW_DISK_STALE_MS },
   )
   return low && lowDiskReason({ freeBytes: low.free_bytes, neededBytes: low.needed_bytes })
 }

@@ -30,7 +30,7 @@ export function createBuildFollower(options: BuildFollowerOptions) {
   const { buildId, buildLog, show, quiet } = options
   const { heartbeatMs = SIDEBAND_HEARTBEAT_MS } = options
   const transcript = createTranscript(options)
-  let lastSaid = Date.now()
+  let lastSaid = performance.now()
   let lastPosition: number | undefined
   let lastReason: string | undefined
   let lastSeq = 0
@@ -38,7 +38,7 @@ export function createBuildFollower(options: BuildFollowerOptions) {
 
   async function say(print: Print, lines: readonly string[]): Promise<void> {
     if (lines.length === 0) return
-    lastSaid = Date.now()
+    lastSaid = performance.now()
     await print(lines)
   }
 
@@ -52,7 +52,8 @@ export function createBuildFollower(options: BuildFollowerOptions) {
       lastReason = reason
       await say(print, transcript.position(position, reason))
     }
-    if (Date.now() - lastSaid >= heartbeatMs) await say(print, transcript.heartbeat(position))
+    if (performance.now() - lastSaid >= heartbeatMs)
+      await say(print, transcript.heartbeat(position))
   }
 
   /** One at a time: a slow database must not make them pile up. */

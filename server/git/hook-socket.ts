@@ -137,8 +137,8 @@ export function createHookSocket({ path, user, live, log, handlers }: HookSocket
       if (!server.listening) return
       server.close()
       stopping.abort()
-      const deadline = Date.now() + HOOK_STOP_GRACE_MS
-      while (open.size > 0 && Date.now() < deadline) await sleep(STOP_POLL_MS)
+      const deadline = performance.now() + HOOK_STOP_GRACE_MS
+      while (open.size > 0 && performance.now() < deadline) await sleep(STOP_POLL_MS)
       for (const socket of open) socket.destroy()
       await rm(path, { force: true })
     },

@@ -67,14 +67,14 @@ export function createLibraryReply(
 
 /** Whoever takes nothing for so long holds a process and gets no more; a slow reader takes something. */
 function cutStalled(res: ServerResponse, stallMaxMs: number): () => void {
-  let lastTaken = Date.now()
+  let lastTaken = performance.now()
   const taken = () => {
-    lastTaken = Date.now()
+    lastTaken = performance.now()
   }
   res.on('drain', taken)
   const timer = setInterval(() => {
     if (!res.writableNeedDrain) taken()
-    else if (Date.now() - lastTaken >= stallMaxMs) res.destroy()
+    else if (performance.now() - lastTaken >= stallMaxMs) res.destroy()
   }, stallMaxMs / 4)
   return () => clearInterval(timer)
 }

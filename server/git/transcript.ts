@@ -40,7 +40,7 @@ const WAITING: Partial<Record<BuildStatus, string>> = {
 export type Transcript = ReturnType<typeof createTranscript>
 
 export function createTranscript(options: TranscriptOptions) {
-  const { buildId, links, gatedBranch, detached = false, now = Date.now } = options
+  const { buildId, links, gatedBranch, detached = false, now = () => performance.now() } = options
   const steps = new Map<number, OpenStep>()
   let waiting = { for: 'queued', since: now() }
   /** Whose output the lines above belong to. */

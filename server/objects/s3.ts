@@ -102,7 +102,9 @@ export function createS3Objects(options: S3ObjectsOptions): S3Objects {
   /** Ends uploads nobody has finished for long, and staged sources that nobody kept. */
   async function sweep(): Promise<number> {
     const Prefix = `${prefix}incoming/`
-    const isOld = (time?: Date) => time && Date.now() - time.getTime() > S3_INCOMING_AGE_MS
+    // By the storage's clock, which the client has learned from its answers.
+    const now = () => Date.now() + client.config.systemClockOffset
+    const isOld = (time?: Date) => time && now() - time.getTime() > S3_INCOMING_AGE_MS
     let count = 0
     for await (const page of paginateListObjectsV2({ client }, { Bucket, Prefix })) {
       for (const { Key, LastModified } of page.Contents ?? []) {

@@ -52,6 +52,6 @@ export async function podEnd(
   for (const line of pod.console().trimEnd().split('\n').slice(-CONSOLE_LINES_SHOWN)) {
     if (line.trim()) await writer.write({ type: 'log', line: `console: ${line.trimEnd()}` })
   }
-  const afterMs = Date.now() - started
+  const afterMs = performance.now() - started
   return explainPodEnd(error, exit, { noun, consoleTail: pod.console(), afterMs })
 }

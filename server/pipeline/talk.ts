@@ -22,7 +22,7 @@ export async function talk(
   { runner, noun, log, onBoot, signal }: TalkOptions,
 ): Promise<BuildResult> {
   const { build, lease, writer, channelKey, cache, fetched } = current
-  const started = Date.now()
+  const started = performance.now()
   let saidHello = false
   try {
     return await converse({
@@ -35,7 +35,7 @@ export async function talk(
         onHello: async () => {
           saidHello = true
           await untilDatabase(() => lease.markHello(), signal)
-          const ms = Date.now() - started
+          const ms = performance.now() - started
           onBoot?.(runner.name, ms)
           const seconds = (ms / 1000).toFixed(1)
           const line = `Builder ${noun} ready in ${seconds} s (${runner.name}, ${pod.detail})`

@@ -48,7 +48,8 @@ const CLAIMABLE = `
     and not exists (
       select 1 from builders k
       where k.key = b.builder_key and k.generation_worker <> :worker
-        and greatest(b.queued_at, k.free_since) > clock_timestamp() - :affinityMs * interval '1 ms'
+        and greatest(b.queued_at, k.free_since)
+          between clock_timestamp() - :affinityMs * interval '1 ms' and clock_timestamp()
     )
   ))`
 

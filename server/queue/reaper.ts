@@ -5,7 +5,7 @@ import { loseAttempt } from '../builds/attempts.ts'
 import { endColumns, transitionIn } from '../builds/transitions.ts'
 import type { Db } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
-import { BUILD_ATTEMPTS_MAX } from '../limits.ts'
+import { BUILD_ATTEMPTS_MAX, BUILDER_SAVE_DEADLINE_MS, LEASE_MS } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
 import { expireQueued } from './expire.ts'
 
@@ -14,24 +14,32 @@ export interface ReapOptions {
   log: Log
   /** Also those of this worker, whatever their lease says: called when it has just started. */
   worker?: string
+  /** A time of the database that is known to be right; otherwise it is what its clock says now. */
+  asOf?: Date
 }
 
+/** Lease of a build that its worker no longer renews. */
+const IS_OVER =
+  '(lease_until < coalesce(cast(:asOf as timestamptz), clock_timestamp()) or worker = :worker)'
+
 /** Returns the ids of the builds it took back. */
-export async function reap({ db, log, worker }: ReapOptions): Promise<string[]> {
+export async function reap({ db, log, worker, asOf }: ReapOptions): Promise<string[]> {
   if (worker !== undefined) await releaseBuilders(db, worker)
+  await boundLeases(db)
+  const over = { worker: worker ?? '', asOf: asOf ?? null }
   const expired = await rows<{ id: string; attempt: number; cancel: boolean }>(
     db,
     `select id, attempt, cancel_requested_at is not null as cancel
      from builds
      where status in ('building', 'pushing')
        and result_at is null
-       and (lease_until < clock_timestamp() or worker = ?)
+       and ${IS_OVER}
      order by created_at, id`,
-    [worker ?? ''],
+    over,
   )
   const taken: string[] = []
   for (const build of expired) {
-    if (await takeBack(db, build, worker)) taken.push(build.id)
+    if (await takeBack(db, build, over)) taken.push(build.id)
   }
   if (taken.length > 0) log.warn({ builds: taken }, 'took back builds of a lost worker')
   await expireQueued({ db, log })
@@ -43,20 +51,37 @@ async function releaseBuilders(db: Db, worker: string): Promise<void> {
   await db.raw(`update builders set ${RELEASED} where lease_worker = ?`, [worker])
 }
 
+/**
+ * No lease is longer than when it was given. One that is was given before a clock was set back, and would live on;
+ * one without an end was meant so.
+ */
+async function boundLeases(db: Db): Promise<void> {
+  const bound = (table: string, column: string, only: string, ms: number) =>
+    db.raw(
+      `update ${table} set ${column} = clock_timestamp() + :ms * interval '1 ms'
+       where ${only} and ${column} > clock_timestamp() + 2 * :ms * interval '1 ms'
+         and isfinite(${column})`,
+      { ms },
+    )
+  await bound('builds', 'lease_until', `status in ('building', 'pushing')`, LEASE_MS)
+  await bound('builders', 'lease_until', 'lease_token is not null', LEASE_MS)
+  await bound('builders', 'saving_until', 'lease_token is not null', BUILDER_SAVE_DEADLINE_MS)
+}
+
 async function takeBack(
   db: Db,
   build: { id: string; attempt: number; cancel: boolean },
-  worker: string | undefined,
+  over: { worker: string; asOf: Date | null },
 ): Promise<boolean> {
   return db.transaction(async (trx) => {
     // Locked and looked at again: its worker may have come back in between.
     const [row] = await rows(
       trx,
       `select 1 from builds
-       where id = ? and status in ('building', 'pushing') and result_at is null
-         and (lease_until < clock_timestamp() or worker = ?)
+       where id = :id and status in ('building', 'pushing') and result_at is null
+         and ${IS_OVER}
        for update`,
-      [build.id, worker ?? ''],
+      { ...over, id: build.id },
     )
     if (!row) return false
     await loseAttempt(trx, build.id)

@@ -122,8 +122,8 @@ async function launchRegistry(
   void running.ended.then((text) => {
     how = text
   })
-  const deadline = Date.now() + REGISTRY_START_DEADLINE_MS
-  while (how === undefined && Date.now() < deadline && !signal.aborted) {
+  const deadline = performance.now() + REGISTRY_START_DEADLINE_MS
+  while (how === undefined && performance.now() < deadline && !signal.aborted) {
     if (await answers(upstream)) return running
     await sleep(POLL_MS)
   }

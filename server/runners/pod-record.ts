@@ -46,10 +46,11 @@ export async function describeProcess(
 
 /** Kills the process if it is still the recorded one; resolves when it is gone. */
 export async function killRecorded(record: ProcessRecord): Promise<void> {
-  const deadline = Date.now() + POD_KILL_DEADLINE_MS
+  const deadline = performance.now() + POD_KILL_DEADLINE_MS
   for (let asked = false; await isAlive(record); asked = true) {
     if (!asked) kill(record.pid)
-    if (Date.now() > deadline) throw new Error(`${record.name} (${record.pid}) can't be killed`)
+    if (performance.now() > deadline)
+      throw new Error(`${record.name} (${record.pid}) can't be killed`)
     await sleep(POLL_MS)
   }
 }

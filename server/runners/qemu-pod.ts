@@ -110,10 +110,10 @@ async function startDevice(options: QemuPodOptions, owned: Owned): Promise<void>
   void owned.device.exited.then(() => {
     ended = true
   })
-  const deadline = Date.now() + VSOCK_DEVICE_DEADLINE_MS
+  const deadline = performance.now() + VSOCK_DEVICE_DEADLINE_MS
   while (!(await exists(paths.vhostSocket))) {
     if (ended) throw new Error(`vhost-device-vsock ended at its start: ${owned.ring.text()}`)
-    if (Date.now() > deadline) throw new Error('vhost-device-vsock made no socket')
+    if (performance.now() > deadline) throw new Error('vhost-device-vsock made no socket')
     await sleep(DEVICE_POLL_MS)
   }
 }

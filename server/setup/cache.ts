@@ -39,7 +39,7 @@ export function say(line: string): void {
 }
 
 export function secondsSince(startedMs: number): string {
-  return `${((Date.now() - startedMs) / 1000).toFixed(1)} s`
+  return `${((performance.now() - startedMs) / 1000).toFixed(1)} s`
 }
 
 export function createCache(dir: string): Cache {
@@ -76,7 +76,7 @@ export function readOnlyCache(dir: string): Cache {
 }
 
 async function build(dir: string, target: string, spec: PartSpec): Promise<void> {
-  const started = Date.now()
+  const started = performance.now()
   say(`${spec.title} …`)
   const prefix = `.build-${spec.name}-`
   await removeAll(dir, prefix) // of builders that were killed: we hold the lock

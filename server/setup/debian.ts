@@ -36,7 +36,7 @@ export function createApt({ assumeYes }: { assumeYes: boolean }): Apt {
       if (!assumeYes)
         await ask(`These Debian packages are needed:\n  ${shown}\nInstall them? [Y/n] `)
       say(`Debian packages ${names.join(' ')}${isRoot() ? '' : ', through sudo'} …`)
-      const started = Date.now()
+      const started = performance.now()
       await apt.update()
       const command = [
         'env',

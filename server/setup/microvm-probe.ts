@@ -53,9 +53,10 @@ export async function probeMicroVm(options: ProbeOptions): Promise<MicroVmProbe>
 async function tryBoth(options: ProbeOptions): Promise<MicroVmProbe> {
   const reasons: string[] = []
   for (const accel of ['kvm', 'tcg'] as const) {
-    const started = Date.now()
+    const started = performance.now()
     const failure = await boot(accel, options)
-    if (failure === undefined) return { accel, bootMs: Date.now() - started, reasons }
+    if (failure === undefined)
+      return { accel, bootMs: Math.round(performance.now() - started), reasons }
     reasons.push(`${accel}: ${failure}`)
   }
   return { accel: null, bootMs: 0, reasons }

@@ -5,7 +5,7 @@ import { secretRefsOf } from '../builds/secret-refs.ts'
 import type { BuildRow, BuildStore } from '../builds/store.ts'
 import { cacheAccess, cachePlan } from '../cache/plan.ts'
 import { AppError, asError } from '../errors.ts'
-import { REGISTRY_TOKEN_TTL_MIN_SECONDS } from '../limits.ts'
+import { CLOCK_JUMP_SPARE_SECONDS, REGISTRY_TOKEN_TTL_MIN_SECONDS } from '../limits.ts'
 import { accessOfBuild } from '../registry/grants.ts'
 import type { SecretProvider } from '../secrets/provider.ts'
 import type { Grant } from './link.ts'
@@ -52,7 +52,7 @@ export function createDesk({ store, tokens, secrets, buildTimeoutSeconds }: Desk
         tenant: build.tenant,
         access: [...accessOfBuild(build), ...cacheAccess(cachePlan(build.tenant, build.request))],
         leaseHash,
-        ttlSeconds: Math.max(timeout, REGISTRY_TOKEN_TTL_MIN_SECONDS),
+        ttlSeconds: Math.max(timeout, REGISTRY_TOKEN_TTL_MIN_SECONDS) + CLOCK_JUMP_SPARE_SECONDS,
       })
       return { registryToken, ...(await secretsOf(build)) }
     },

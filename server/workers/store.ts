@@ -34,6 +34,9 @@ export interface WorkerRow {
   drainUntil: Date | undefined
 }
 
+/** Its last sign of life is too old, or of a time that has not come: a clock was set back after it. */
+const UNHEARD_OF = `abs(extract(epoch from clock_timestamp() - workers.last_seen_at)) * 1000 > :leaseMs`
+
 export function createWorkerStore({ db }: { db: Db }) {
   return {
     /** Whether the id is now this process's; it is not while a process elsewhere has it. */
@@ -48,7 +51,7 @@ export function createWorkerStore({ db }: { db: Db }) {
              started_at = clock_timestamp(), last_seen_at = clock_timestamp(),
              drain_requested_at = null, drain_until = null
          where (workers.host = excluded.host and workers.data_dir = excluded.data_dir)
-           or workers.last_seen_at < clock_timestamp() - :leaseMs * interval '1 ms'
+           or ${UNHEARD_OF}
          returning id`,
         { ...worker, leaseMs: LEASE_MS },
       )
@@ -101,11 +104,11 @@ export function createWorkerStore({ db }: { db: Db }) {
       const found = await rows<Record<string, unknown>>(
         db,
         `select workers.*,
-           last_seen_at < clock_timestamp() - ? * interval '1 ms' as lost,
+           ${UNHEARD_OF} as lost,
            (select count(*)::int from builds
             where worker = workers.id and lease_token is not null) as building
          from workers order by started_at, id`,
-        [LEASE_MS],
+        { leaseMs: LEASE_MS },
       )
       return found.map(toWorker)
     },

@@ -30,11 +30,16 @@ test('revoking twice is fine, by token and by id', async (t) => {
   assert.ok(!(await revocation.isRevoked('j2')))
 })
 
-test('a revocation is forgotten when its token has expired, one without known end never', async (t) => {
+test('a revocation is forgotten days after its token has expired, one without known end never', async (t) => {
   const { db } = await givenDatabase(t)
   const revocation = createRevocation({ db })
-  await revocation.revoke('old', new Date(Date.now() - 1000))
+  await revocation.revoke('old', new Date(Date.now() - 8 * 24 * 3_600_000))
+  await revocation.revoke('ended', new Date(Date.now() - 1000))
   await revocation.revoke('forever', 'infinity')
   await revocation.revoke('new', inAnHour())
-  assert.deepEqual(await db('revoked_tokens').orderBy('jti').pluck('jti'), ['forever', 'new'])
+  assert.deepEqual(await db('revoked_tokens').orderBy('jti').pluck('jti'), [
+    'ended',
+    'forever',
+    'new',
+  ])
 })
