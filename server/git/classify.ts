@@ -13,7 +13,7 @@ export type Classified =
   | { kind: 'refused'; update: RefUpdate; reason: string; hint: string }
 
 const TAGS = 'refs/tags/'
-const HOSTED_HINT = 'push branches and tags only: git push hypeman --all, then --tags'
+const HOSTED_HINT = 'push branches and tags only: git push hypeman --all, and tags by name'
 const BUILD_TAGS = 'refs/tags/builds/'
 /** A fetch brings them along, and then --tags pushes them. */
 const BUILD_TAGS_HINT =

@@ -12,7 +12,8 @@ const SHA_CHARS_SHOWN = 10
 const HINTS: Record<FailureClass, string> = {
   build: 'the Dockerfile, or what it runs, has to be mended',
   source: 'the source cannot be used as it is',
-  timeout: 'raise policy.timeout_seconds of the app, or make the build faster',
+  timeout:
+    'raise policy.timeout_seconds of the app (git push -o timeout=SECONDS), or make the build faster',
   oom: 'raise policy.memory_mb of the app, or make the build use less memory',
   disk: "the disk of the build's VM is full: make the build write less",
   registry: 'an image could not be pulled or pushed: see above, then try again',
@@ -79,7 +80,8 @@ function tailLines(failed: FailedTail | undefined): string[] {
 }
 
 function readyLines(build: Build): string[] {
-  const { id, phases = {}, duration_ms: total = 0 } = build
+  const { id, phases = {}, created_at, completed_at = created_at } = build
+  const total = Date.parse(completed_at) - Date.parse(created_at)
   const parts = (['queue', 'vm', 'build', 'push'] as const).flatMap((name) => {
     const ms = phases[`${name}_ms`]
     return ms === undefined ? [] : [`${name} ${duration(ms)}`]

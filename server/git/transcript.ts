@@ -31,6 +31,9 @@ interface OpenStep {
   tail: string[]
 }
 
+/** The log has each connection twice, to read and as data; a person gets the first. */
+const RAW_CONNECTION = '[OBSERVABILITY] {'
+
 const WAITING: Partial<Record<BuildStatus, string>> = {
   queued: 'queued',
   building: 'starting the builder',
@@ -56,6 +59,7 @@ export function createTranscript(options: TranscriptOptions) {
   }
 
   function log(text: string, n: number | undefined): string[] {
+    if (n === undefined && text.startsWith(RAW_CONNECTION)) return []
     const line = sanitizeLine(text)
     const shown = line === '' ? '' : `${DETAIL}${line}`
     const step = n === undefined ? undefined : steps.get(n)

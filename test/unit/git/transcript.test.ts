@@ -98,6 +98,13 @@ test('another attempt says why, and starts with a clean slate', () => {
   assert.deepEqual(transcript.heartbeat(), ['       … pushing the image (0.0s)'])
 })
 
+test('a push does not show every connection twice: as data it is in the log alone', () => {
+  const line = (text: string): Happening => ({ type: 'log', line: `[OBSERVABILITY] ${text}` })
+  const forPeople = ['network: tcp_connect /bin/curl 127.0.0.1:40 -> 1.2.3.4:443 (IPPROTO_TCP)']
+  const said = play([...forPeople.map(line), line('{"function":"tcp_connect"}')])
+  assert.deepEqual(said, [`       [OBSERVABILITY] ${forPeople[0]}`])
+})
+
 test('a sign of life says for how long it has been going on', () => {
   let now = 0
   const transcript = createTranscript({ buildId: 'abc', links, now: () => now })
@@ -114,10 +121,12 @@ test('every ending names the build and what to do', () => {
       .join('\n')
   assert.match(
     ending({
+      created_at: '2026-01-31T12:00:00.000Z',
+      completed_at: '2026-01-31T12:01:18.100Z',
       duration_ms: 38_100,
-      phases: { queue_ms: 200, vm_ms: 400, build_ms: 33_000, push_ms: 4500 },
+      phases: { queue_ms: 40_000, vm_ms: 600, build_ms: 33_000, push_ms: 4500 },
     }),
-    /^success: build abc ready in 38\.1s \(queue 0\.2s, vm 0\.4s, build 33\.0s, push 4\.5s\)$/m,
+    /^success: build abc ready in 1m18s \(queue 40\.0s, vm 0\.6s, build 33\.0s, push 4\.5s\)$/m,
   )
   assert.equal(ending({ status: 'cancelled' }), 'error: build abc was cancelled')
   for (const failure_class of [
