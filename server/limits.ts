@@ -369,7 +369,7 @@ export const EGRESS_CONNECTIONS_MAX = 256
 export const EGRESS_ATTEMPTS_PER_BUILD_MAX = 10_000
 /** Certificates of EGRESS_CA_FILE: they go into each build's configuration. */
 export const CA_FILE_BYTES_MAX = 1 * MiB
-/** Different ones, in the log of one build. */
+/** Different refusals and failures, in the log of one build. */
 export const EGRESS_REFUSALS_NAMED_MAX = 100
 /** Events of connections shown at the end of a build's log; all of them are stored. */
 export const EGRESS_EVENTS_LOGGED_MAX = 100

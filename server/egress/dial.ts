@@ -9,6 +9,7 @@ import {
   EGRESS_PORTS_DEFAULT,
 } from '../limits.ts'
 import { isPublicAddress } from './addresses.ts'
+import { hostPort } from './host-name.ts'
 import { connectThrough, type OutboundProxy } from './outbound.ts'
 import { EgressRefused, EgressTimeout } from './refusals.ts'
 import type { Resolve } from './resolve.ts'
@@ -48,10 +49,10 @@ export function createDial(options: DialOptions): Dial {
     if (allowed.length > 0) return allowed.slice(0, EGRESS_ADDRESSES_MAX)
     if (addresses.some(isPublic)) {
       const which = `builds reach ${ports.join(', ')}`
-      throw new EgressRefused(`${host}:${port}: port ${port} is not allowed; ${which}`)
+      throw new EgressRefused(`${hostPort(host, port)}: port ${port} is not allowed; ${which}`)
     }
     throw new EgressRefused(
-      `${host}:${port} is not a public address; builds reach public addresses only`,
+      `${hostPort(host, port)} is not a public address; builds reach public addresses only`,
     )
   }
 

@@ -1,5 +1,6 @@
 // Whether a name is one of those a build may reach. Pure.
 import { isIP } from 'node:net'
+import { hostPort } from './host-name.ts'
 import { EgressRefused } from './refusals.ts'
 
 /** Exact names; `*.example.com` is every name below example.com at any depth, not example.com itself. */
@@ -18,9 +19,9 @@ export function checkDomain(
   if (allowedDomains === undefined) return
   if (isIP(host)) {
     throw new EgressRefused(
-      `${host}:${port} is an address; with allowed_domains only names are let through`,
+      `${hostPort(host, port)} is an address; with allowed_domains only names are let through`,
     )
   }
   if (matchesDomain(host, allowedDomains)) return
-  throw new EgressRefused(`${host}:${port} is not in allowed_domains`)
+  throw new EgressRefused(`${hostPort(host, port)} is not in allowed_domains`)
 }

@@ -12,3 +12,8 @@ export function canonicalHost(text: string): string | undefined {
   const name = hostname.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '')
   return name === '' ? undefined : name
 }
+
+/** As people and proxies read it: an IPv6 address in brackets. */
+export function hostPort(host: string, port: number): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`
+}

@@ -1,7 +1,8 @@
 // The way to the outside where a firm has it only through its own proxy: a CONNECT to the address that was
 // checked, never to a name, so that what was checked is what is reached.
-import { connect, isIPv6, type Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { OUTBOUND_REPLY_BYTES_MAX } from '../limits.ts'
+import { hostPort } from './host-name.ts'
 
 export interface OutboundProxy {
   host: string
@@ -47,7 +48,7 @@ export async function connectThrough(
 }
 
 function connectRequest({ credentials }: OutboundProxy, address: string, port: number): string {
-  const authority = `${isIPv6(address) ? `[${address}]` : address}:${port}`
+  const authority = hostPort(address, port)
   const basic = credentials && Buffer.from(credentials).toString('base64')
   const lines = [`CONNECT ${authority} HTTP/1.1`, `host: ${authority}`]
   if (basic) lines.push(`proxy-authorization: Basic ${basic}`)

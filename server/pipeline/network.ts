@@ -1,9 +1,10 @@
 // One attempt's way out: opened with the build's policy, closed with its pod. What happens there is stored,
-// what was refused is named in the build's log, and at the end stands what it came to.
+// what was refused or failed is named in the build's log, and at the end stands what it came to.
 import { isIPv6, type Socket } from 'node:net'
 import type { ConnectionEvent, NetworkSummary } from '../builds/connections.ts'
 import type { OpenEgress } from '../egress/builds.ts'
 import type { EgressEvent } from '../egress/events.ts'
+import { hostPort } from '../egress/host-name.ts'
 import { EGRESS_REFUSALS_NAMED_MAX } from '../limits.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'
 import type { Redactor } from '../secrets/redact.ts'
@@ -49,7 +50,7 @@ export function openNetwork(options: NetworkOptions): Network {
     return { service: undefined, close() {}, store, summary, trouble: () => undefined, lines }
   }
   const rows = createConnectionWriter({ lease, attempt: build.attempt })
-  const nameRefusal = createRefusalLines((line) => void writer.write({ type: 'log', line }))
+  const nameTrouble = createTroubleLines((line) => void writer.write({ type: 'log', line }))
   let trouble: string | undefined
   const { handle, close, named } = openEgress({
     buildId: build.id,
@@ -59,7 +60,7 @@ export function openNetwork(options: NetworkOptions): Network {
       report.add(connection)
       trouble = connection.reason ?? trouble
       rows.add(connection)
-      nameRefusal(event)
+      nameTrouble(event)
     },
   })
   return {
@@ -105,14 +106,21 @@ function toConnection(event: EgressEvent, redact: (text: string) => string): Con
   }
 }
 
-/** Each reason once, and not endlessly many: a program that is refused tries again. */
-function createRefusalLines(write: (line: string) => void) {
+/** Each once, and not endlessly many: a program that does not get through tries again. */
+function createTroubleLines(write: (line: string) => void) {
   const said = new Set<string>()
-  return ({ function: what, reason }: EgressEvent): void => {
-    if (what !== 'egress_refused' || reason === undefined || said.has(reason)) return
-    if (said.size > EGRESS_REFUSALS_NAMED_MAX) return
-    said.add(reason)
+  return (event: EgressEvent): void => {
+    const line = troubleLine(event)
+    if (line === undefined || said.has(line) || said.size > EGRESS_REFUSALS_NAMED_MAX) return
+    said.add(line)
     const isLast = said.size > EGRESS_REFUSALS_NAMED_MAX
-    write(isLast ? 'egress refused: more of them, not named here' : `egress refused: ${reason}`)
+    write(isLast ? 'egress refused or failed: more of it, not named here' : line)
   }
+}
+
+/** A refusal names its target itself. */
+function troubleLine({ function: what, host, port, reason }: EgressEvent): string | undefined {
+  if (reason === undefined) return undefined
+  if (what === 'egress_refused') return `egress refused: ${reason}`
+  return what === 'egress_failed' ? `egress failed: ${hostPort(host, port)}: ${reason}` : undefined
 }

@@ -91,6 +91,11 @@ test('each connection of a build is recorded, in its log, its provenance and the
 
   const refusals = lines.filter((line) => line.startsWith('egress refused'))
   assert.deepEqual(refusals, [`egress refused: example.org:${web} is not in allowed_domains`])
+  // Without it a base image of a name that does not exist would be told as "Bad Gateway" alone.
+  const failures = lines.filter((line) => line.startsWith('egress failed'))
+  assert.deepEqual(failures, [
+    'egress failed: b.example.com:1: cannot reach the server: connect ECONNREFUSED 127.0.0.1:1',
+  ])
 
   const reply = await api.call(`/builds/${id}/connections`)
   assert.equal(reply.status, 200)

@@ -21,6 +21,11 @@ test('numbers the system takes for addresses are checked after the system has re
   }
 })
 
+test('a refused IPv6 address is named in brackets, apart from its port', async () => {
+  const dial = createDial({ allowAddresses: [], resolve: noLookup })
+  await assert.rejects(dial('::1', 80), /^EgressRefused: \[::1\]:80 is not a public address/)
+})
+
 test('the host’s own public addresses are refused in every spelling', async () => {
   const ownAddresses = () => ['93.184.216.34', '2606:4700::1']
   const dial = createDial({ allowAddresses: [], resolve: noLookup, ownAddresses })
