@@ -21,6 +21,9 @@ export const LISTENING_NOTE = 'agent is listening'
 /** Printed on the console when the disk of a builder was left in good order. */
 export const CACHE_DISK_CLEAN_NOTE = 'the builder is in good order'
 
+/** How BuildKit names a step of the Dockerfile, `[build 2/5] RUN make`; its own work it names otherwise. */
+export const DOCKERFILE_STEP = /^\[(?!internal\])[^\]]*\d+\/\d+\] /
+
 export const MESSAGE_BYTES_MAX = 1024 * 1024
 
 export type NetworkMode = 'isolated' | 'egress'

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import { BASE_IMAGES_MAX, LOCKFILE_BYTES_MAX } from './limits.ts'
-import type { BaseImage, BuildConfig, Provenance } from './protocol.ts'
+import { type BaseImage, type BuildConfig, DOCKERFILE_STEP, type Provenance } from './protocol.ts'
 import type { RawVertex } from './rawjson.ts'
 
 const LOCKFILES = [
@@ -14,7 +14,6 @@ const LOCKFILES = [
   'Pipfile.lock',
 ]
 const FROM = /^(?:\[[^\]]*\] )?FROM (\S+)@(sha256:[0-9a-f]{64})$/
-const STAGE_STEP = /^\[(?!internal\])[^\]]*\d+\/\d+\] /
 const READ_BYTES = 1024 * 1024
 
 export interface ProvenanceFacts {
@@ -58,7 +57,7 @@ export function baseImages(
 
 /** The base of the image itself: from its last step along the parent layers to a FROM; absent for scratch. */
 export function finalBaseDigest(vertices: ReadonlyMap<string, RawVertex>): string | undefined {
-  const steps = [...vertices.values()].filter((vertex) => STAGE_STEP.test(vertex.name ?? ''))
+  const steps = [...vertices.values()].filter((vertex) => DOCKERFILE_STEP.test(vertex.name ?? ''))
   const used = new Set(steps.flatMap((vertex) => vertex.inputs ?? []))
   const last = steps.filter((vertex) => !used.has(vertex.digest))
   if (last.length !== 1) return undefined

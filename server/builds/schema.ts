@@ -214,7 +214,7 @@ export const CacheSource = z.enum(['builder', 'registry', 'mixed', 'none']).meta
 export const CacheFacts = z
   .object({
     source: CacheSource,
-    steps_total: z.int(),
+    steps_total: z.int().meta({ description: 'Of the Dockerfile.' }),
     steps_cached: z.int(),
     imported: z.array(z.string()).meta({ description: 'Registry caches that were found.' }),
     exported: z.string().optional().meta({ description: 'The registry cache that was written.' }),

@@ -1,5 +1,5 @@
 // What a build took from cache: how many of its steps, and from where, for its provenance and its log.
-import type { CacheUse } from '../../agent/protocol.ts'
+import { type CacheUse, DOCKERFILE_STEP } from '../../agent/protocol.ts'
 import type { BuilderDisk } from '../builders/disks.ts'
 import type { NewEvent } from '../builds/event-store.ts'
 import type { BuildRequest, CacheFacts } from '../builds/schema.ts'
@@ -19,13 +19,14 @@ export interface CacheAtHand {
 }
 
 export function createCacheReport(plan: CachePlan) {
-  /** By number: whether it was cached, as it was told last. */
+  /** The Dockerfile's, by number: whether it was cached, as it was told last. What else BuildKit does never is. */
   const steps = new Map<number, boolean>()
 
   return {
     saw(event: NewEvent): void {
       if (event.type !== 'step') return
-      const { n, state } = event.step
+      const { n, name, state } = event.step
+      if (!DOCKERFILE_STEP.test(name)) return
       if (steps.has(n) || steps.size < STEPS_COUNTED_MAX) steps.set(n, state === 'cached')
     },
 

@@ -34,7 +34,10 @@ const Figures = z.object({
   cache: z
     .object({ steps_total: count, steps_cached: count, by_source: z.record(CacheSource, count) })
     .optional()
-    .meta({ description: 'Of the builds that are ready: steps, and builds by source.' }),
+    .meta({
+      description:
+        'Of the builds that are ready: steps of their Dockerfiles, and builds by source.',
+    }),
   queue_ms: Percentiles.optional().meta({ description: 'Creation to first start.' }),
 })
 export type Figures = z.infer<typeof Figures>

@@ -172,7 +172,7 @@ test('a sandbox on the host’s kernel gets no disk that a guest has written, an
 
 test('a build says how many of its steps were cached, and from where', async (t) => {
   const { run, queued, build, lines } = await given(t)
-  const step = (n: number, state: Step['state']): Step => ({ n, name: `step ${n}`, state })
+  const step = (n: number, state: Step['state']): Step => ({ n, name: `[${n}/2] RUN x`, state })
   const half = [step(1, 'started'), step(1, 'done'), step(2, 'cached')]
   const found = { cache: { imported: ['cache/acme/web'] } }
   const cases: [Setting, string, string][] = [

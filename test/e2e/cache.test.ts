@@ -40,7 +40,8 @@ async function ran(server: TestServer, id: string, token: string): Promise<strin
 /** Which repositories it read and wrote, what it took from there, and what it executed. */
 async function cacheOf(server: TestServer, build: Build, token: string) {
   const { source, steps_total, steps_cached, ...cache } = build.provenance!.cache!
-  assert.deepEqual([steps_total, steps_cached], [build.steps?.total, build.steps?.cached])
+  assert.equal(steps_cached, build.steps?.cached)
+  assert.ok(steps_total < build.steps!.total, "BuildKit's own steps do not count")
   return { cache, source, ran: await ran(server, build.id, token) }
 }
 
