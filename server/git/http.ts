@@ -121,8 +121,9 @@ export function createGitHttp(options: GitHttpOptions): Middleware {
 
   return async (ctx, next) => {
     const [, tenant, name, action] = ROUTE.exec(ctx.path) ?? []
-    if (!name) return next()
+    if (!name && !isMisspelt(ctx)) return next()
     try {
+      if (!name) throw noRepository()
       await serve(ctx, { tenant, name, action: action as Target['action'] })
     } catch (error) {
       deny(ctx, error, log)
@@ -169,6 +170,17 @@ function orRefusal<T>(reason: string, work: () => T): T | PushRefusal {
     const hint = error.hint ?? 'nothing of this push was kept'
     return { reasonFor: () => reason, lines: [`error: ${error.message}`, `hint: ${hint}`] }
   }
+}
+
+/** Without `.git` a remote would be met with the 404 of an API, of which git shows nothing. */
+function isMisspelt({ path, query }: Context): boolean {
+  return path.endsWith('/info/refs') && SERVICES.includes(String(query.service))
+}
+
+function noRepository(): AppError {
+  return new AppError('not_found', 'no repository has this address', {
+    hint: 'an address ends with /<app>.git or /<tenant>/<app>.git',
+  })
 }
 
 function requireMethod(ctx: Context, method: string): void {

@@ -13,6 +13,17 @@ test('a wrong password is refused, and the terminal says what the password is', 
   assert.match(text, /Authentication failed/)
 })
 
+test('a remote without .git is told how an address ends, not only that it is not found', async (t) => {
+  const server = await givenGitServer(t)
+  const repo = await server.givenClient(t, 'web')
+  for (const path of ['/web', '/a/b/web.git']) {
+    const { exitCode, text } = await repo.push(`${server.url}${path}`, 'main')
+    assert.equal(exitCode, 128)
+    assert.match(text, /error: no repository has this address/)
+    assert.match(text, /hint: an address ends with \/<app>\.git or \/<tenant>\/<app>\.git/)
+  }
+})
+
 test('all three requests ask for credentials', async (t) => {
   const server = await givenGitServer(t)
   for (const [method, path] of [
