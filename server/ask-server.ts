@@ -36,7 +36,8 @@ export async function askServer(
     throw new Error(`${url} does not answer: ${why}`, { cause })
   })
   if (status === 200) return JSON.parse(body)
-  throw new Error(`${url} answered ${status}: ${body}`)
+  const hint = status === 401 ? ' (DATA_DIR or JWT_SECRET must be those of that server)' : ''
+  throw new Error(`${url} answered ${status}: ${body}${hint}`)
 }
 
 /** The answer may take long: unlike fetch(), this waits for as long as it takes. */

@@ -1,4 +1,5 @@
 // `npm run -s token`: prints one JWT and nothing else; `token revoke` ends one before its time.
+import { existsSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { decodeJwt, errors } from 'jose'
 import type { Config } from '../config.ts'
@@ -54,8 +55,15 @@ async function mint(args: string[], config: Config): Promise<void> {
   const { values } = parseArgs({ args, options: OPTIONS })
   const make = makerOf(values)
   const file = pathsFor(config.dataDir).jwtSecret
+  const isNew = config.jwtSecret === undefined && !existsSync(file)
   const secret = await readSecret({ configured: config.jwtSecret, file })
+  if (isNew) process.stderr.write(newKeyNote(file))
   process.stdout.write(`${await make(createTokens({ secret }))}\n`)
+}
+
+/** Else a command without the DATA_DIR of the server prints tokens that are refused, and nobody knows why. */
+function newKeyNote(file: string): string {
+  return `note: there was no key yet, ${file} is new; only a server with this DATA_DIR takes the token\n`
 }
 
 type Values = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>['values']

@@ -10,11 +10,15 @@ import { createTokens } from '../../../server/auth/tokens.ts'
 const secret = 'a secret of at least thirty-two characters'
 const tokens = createTokens({ secret })
 
-async function runToken(t: TestContext, args: string[]) {
+async function givenDataDir(t: TestContext): Promise<string> {
   const dataDir = await mkdtemp(join(tmpdir(), 'hm-cli-'))
   t.after(() => rm(dataDir, { recursive: true }))
+  return dataDir
+}
+
+async function runToken(t: TestContext, args: string[], env?: Record<string, string>) {
   return execa('node', ['--import', 'tsx', 'server/cli.ts', 'token', ...args], {
-    env: { JWT_SECRET: secret, DATA_DIR: dataDir },
+    env: env ?? { JWT_SECRET: secret, DATA_DIR: await givenDataDir(t) },
     reject: false,
   })
 }
@@ -35,6 +39,15 @@ test('the command prints one token and nothing else', async (t) => {
   })
   const claims = JSON.parse(Buffer.from(stdout.split('.')[1] ?? '', 'base64url').toString())
   assert.equal(claims.exp - claims.iat, 7200)
+})
+
+test('a token of a folder without a key is no riddle: the command says that the key is new', async (t) => {
+  const env = { DATA_DIR: await givenDataDir(t) }
+  const first = await runToken(t, ['--sub', 'ada'], env)
+  assert.match(first.stdout, /^[\w-]+\.[\w-]+\.[\w-]+$/)
+  assert.match(first.stderr, /^note: there was no key yet, .*jwt-secret is new; only a server with/)
+  const second = await runToken(t, ['--sub', 'ada'], env)
+  assert.equal(second.stderr, '')
 })
 
 test('an operator’s push token, and one for a tenant, are printed for the registry alone', async (t) => {
