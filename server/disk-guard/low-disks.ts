@@ -20,8 +20,8 @@ export async function forgetLowDisk(db: Db, worker: string): Promise<void> {
   await db('low_disks').where({ worker }).delete()
 }
 
-/** Why builds wait although they could run; undefined when no worker says so. */
-export async function whyQueueWaits(db: Db): Promise<string | undefined> {
+/** Undefined when no worker says so. */
+export async function whyLowDisk(db: Db): Promise<string | undefined> {
   const [low] = await rows<{ free_bytes: number; needed_bytes: number }>(
     db,
     `select free_bytes, needed_bytes from low_disks

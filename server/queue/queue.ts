@@ -8,10 +8,10 @@ import { endColumns, transitionIn } from '../builds/transitions.ts'
 import { untilStatus } from '../builds/wait.ts'
 import type { Db } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
-import { whyQueueWaits } from '../disk-guard/low-disks.ts'
 import { AppError, notFound } from '../errors.ts'
 import { queuePositions } from './position.ts'
 import { markComplete } from './slots.ts'
+import { whyQueueWaits } from './wait-reason.ts'
 
 export interface QueueOptions {
   db: Db

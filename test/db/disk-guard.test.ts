@@ -10,6 +10,7 @@ import { createWorker } from '../../server/queue/worker.ts'
 import { givenApi, type TestApiOptions } from '../helpers/api.ts'
 import { givenBuild } from '../helpers/builds.ts'
 import { silent } from '../helpers/database.ts'
+import { givenWorkerEntry } from '../helpers/fake-worker.ts'
 import { DOCKERFILE, post, tarOf } from '../helpers/sources.ts'
 
 const GiB = 1024 ** 3
@@ -29,6 +30,7 @@ async function givenDisk(t: TestContext, options: TestApiOptions = {}) {
   const api = await givenApi(t, { disk: settings, ...options })
   const { db, listener } = api
   await setSlots(db, 1)
+  await givenWorkerEntry(db)
   const guard = createDiskGuard(settings)
   const { mayClaim } = createClaimGuard({ db, log: silent, worker: 'worker-a', guard })
   return {

@@ -10,7 +10,7 @@ import { createWorkerStore, type WorkerIdentity } from '../../server/workers/sto
 import { givenApi, type TestApi } from '../helpers/api.ts'
 import { givenBuild } from '../helpers/builds.ts'
 import { givenDatabase, silent, type TestDatabase } from '../helpers/database.ts'
-import { aborted, type FakeRun, givenWorker } from '../helpers/fake-worker.ts'
+import { aborted, type FakeRun, givenWorker, givenWorkerEntry } from '../helpers/fake-worker.ts'
 import { bodyOf } from '../helpers/http.ts'
 import { until } from '../helpers/worker-process.ts'
 
@@ -70,6 +70,22 @@ async function playing(t: TestContext, api: TestApi) {
     },
   }
 }
+
+test('a build that no worker will take does not just stand at position 1: it says why it waits', async (t) => {
+  const { db, call, queue } = await givenApi(t)
+  const { id } = await givenBuild(db)
+  const shown = async () => (await bodyOf(await call(`/builds/${id}`))).queue_reason
+  assert.equal(await shown(), 'no worker is running')
+  const store = createWorkerStore({ db })
+  await givenWorkerEntry(db)
+  assert.equal(await shown(), undefined)
+  await store.requestDrain('idle', 60)
+  assert.equal(await queue.waitReason(), 'the workers are being drained')
+  await givenWorkerEntry(db, 'other')
+  assert.equal(await queue.waitReason(), undefined)
+  await db('workers').update({ last_seen_at: db.raw(`now() - interval '1 minute'`) })
+  assert.equal(await queue.waitReason(), 'no worker is running')
+})
 
 test('an operator sees workers and drains them: nothing is claimed, what runs is handed back, and taken again', async (t) => {
   const api = await givenApi(t)

@@ -1,12 +1,15 @@
 // A worker without machines: claims through the real queue and writes under the lease, as the pipeline does.
 // What a build does in it is the test's to say.
+import { randomUUID } from 'node:crypto'
 import type { TestContext } from 'node:test'
 import type { Provenance } from '../../server/builds/schema.ts'
+import type { Db } from '../../server/db/pool.ts'
 import { startWatchdog } from '../../server/pipeline/watchdog.ts'
 import type { ClaimedBuild } from '../../server/queue/claim.ts'
 import { createLease, type Lease } from '../../server/queue/lease.ts'
 import { setSlots } from '../../server/queue/slots.ts'
 import { createWorker, type Worker } from '../../server/queue/worker.ts'
+import { createWorkerStore } from '../../server/workers/store.ts'
 import { silent, type TestDatabase } from './database.ts'
 
 export interface FakeRun {
@@ -72,4 +75,19 @@ export function aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve()
     else signal.addEventListener('abort', () => resolve(), { once: true })
   })
+}
+
+/** The entry of a worker that claims nothing; it does not grow old. */
+export async function givenWorkerEntry(db: Db, id = 'idle'): Promise<void> {
+  await createWorkerStore({ db }).register({
+    id,
+    host: 'rack-1',
+    dataDir: '/data',
+    version: '0.1.0',
+    slots: 1,
+    session: randomUUID(),
+  })
+  await db('workers')
+    .where({ id })
+    .update({ last_seen_at: db.raw(`now() + interval '1 hour'`) })
 }
