@@ -172,7 +172,7 @@ export function createGitAdapter(options: GitAdapterOptions) {
     /** POST git-receive-pack. `decide` may name a reason to refuse the whole push. Throws PktLineError. */
     async push(
       request: GitRequest,
-      decide: (head: PushHead) => AcceptedPush | PushRefusal,
+      decide: (head: PushHead) => Promise<AcceptedPush | PushRefusal>,
     ): Promise<void> {
       const source = readBody(request.req, idleMaxMs)
       let head: PushHead
@@ -181,7 +181,7 @@ export function createGitAdapter(options: GitAdapterOptions) {
         head = await readPushHead(source)
         // git's probe before a large push: it only wants to know whether it may.
         if (head.updates.length === 0) return await answer(request, EMPTY)
-        decision = (await refuseWithoutRoom()) ?? decide(head)
+        decision = (await refuseWithoutRoom()) ?? (await decide(head))
       } catch (error) {
         if (!(error instanceof PushTooLong)) throw error
         head = error.head

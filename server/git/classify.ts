@@ -2,6 +2,7 @@
 import { BRANCHES } from '../apps/branch-name.ts'
 import type { EffectiveSettings } from '../apps/schema.ts'
 import { REF_NAME_BYTES_MAX } from '../limits.ts'
+import { BUILD_TAGS } from './build-tags.ts'
 import { type RefUpdate, ZERO_OID } from './pkt-line.ts'
 import { shellWord } from './shell-word.ts'
 
@@ -9,15 +10,15 @@ export type Classified =
   | { kind: 'build'; update: RefUpdate; branch: string }
   | { kind: 'stored'; update: RefUpdate; branch: string }
   | { kind: 'tag'; update: RefUpdate }
+  | { kind: 'unchanged'; update: RefUpdate }
   | { kind: 'deleted'; update: RefUpdate }
   | { kind: 'refused'; update: RefUpdate; reason: string; hint: string }
 
 const TAGS = 'refs/tags/'
-const HOSTED_HINT = 'push branches and tags only: git push hypeman --all, and tags by name'
-const BUILD_TAGS = 'refs/tags/builds/'
+const HOSTED_HINT = 'push branches and tags only: git push hypeman --all, then --tags'
 /** A fetch brings them along, and then --tags pushes them. */
 const BUILD_TAGS_HINT =
-  'choose another tag name; after a fetch of builds/* push tags by name, without --tags'
+  'choose another tag name; for one that was fetched and is no longer here: git tag -d'
 /** git allows line separators of Unicode in names; terminals and regular expressions do not agree on them. */
 const UNSHOWABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g
 
@@ -25,17 +26,18 @@ const UNSHOWABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\
 export type RefRules = Pick<EffectiveSettings, 'deployBranches' | 'branchPolicy'>
 
 export function classify(update: RefUpdate, rules: RefRules): Classified {
-  const { ref, newSha } = update
+  const { ref, oldSha, newSha } = update
   const { deployBranches, branchPolicy } = rules
   const unhosted = whyNotHosted(ref)
   if (unhosted !== undefined) {
     return { kind: 'refused', update, reason: unhosted, hint: HOSTED_HINT }
   }
+  const isDeletion = newSha === ZERO_OID
   if (ref.startsWith(BUILD_TAGS)) {
+    if (oldSha === newSha && !isDeletion) return { kind: 'unchanged', update }
     const reason = `${ref} is for the server: it writes these tags when a build is ready`
     return { kind: 'refused', update, reason, hint: BUILD_TAGS_HINT }
   }
-  const isDeletion = newSha === ZERO_OID
   if (ref.startsWith(TAGS)) return { kind: isDeletion ? 'deleted' : 'tag', update }
   const branch = ref.slice(BRANCHES.length)
   const isDeploy = deployBranches.includes(branch)

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
 import { PACK_BYTES_MAX } from '../limits.ts'
 import type { UserIds } from '../setup/users.ts'
+import { BUILD_TAGS } from './build-tags.ts'
 import { shellWord } from './shell-word.ts'
 
 const GIT_DEADLINE_MS = 60_000
@@ -19,6 +20,9 @@ const HOOK_FILES = ['pre-receive', 'proc-receive', 'post-receive', 'client.cjs',
  * hands to git. Other pushes do not pay for that hook.
  */
 export const GATED_SUFFIX = '/.'
+
+/** The server's tags are not shown to a push: `git push --mirror` would try to delete them. */
+const HIDDEN = `-c receive.hideRefs=${BUILD_TAGS.slice(0, -1)}`
 
 export interface GitUserOptions {
   setpriv: string
@@ -102,8 +106,6 @@ function environment(options: GitUserOptions): Record<string, string> {
     'receive.autogc': 'false',
     'receive.shallowUpdate': 'true',
     'receive.denyDeleteCurrent': 'ignore', // deletions are decided by pre-receive, with a reason
-    // The server's tags are not shown to a push: `git push --mirror` would try to delete them.
-    'receive.hideRefs': 'refs/tags/builds',
     'gc.auto': '0',
     // Last: only the launcher of a gated push counts so far.
     'receive.procReceiveRefs': 'refs',
@@ -148,14 +150,18 @@ async function stageLaunchers(
       ...assignments,
       '$gate',
       ...prefix.map(shellWord),
+      '$hide',
       service,
       '"$@"',
     ]
     const count = `GIT_CONFIG_COUNT=${Number(env.GIT_CONFIG_COUNT) + 1}`
     const gate = `gate=; case "$2" in *${GATED_SUFFIX}) gate=${count} ;; esac`
     // The library reads the errors of no advertisement, and git would wait for a reader after 64 KiB.
-    const quiet = 'case "$*" in *--advertise-refs*) exec 2>/dev/null ;; esac'
-    await stage(join(dir, `git-${service}`), `#!/bin/sh\n${quiet}\n${gate}\n${words.join(' ')}\n`)
+    const advertising = `hide=; case "$*" in *--advertise-refs*) hide='${HIDDEN}'; exec 2>/dev/null ;; esac`
+    await stage(
+      join(dir, `git-${service}`),
+      `#!/bin/sh\n${advertising}\n${gate}\n${words.join(' ')}\n`,
+    )
   }
 }
 

@@ -76,6 +76,7 @@ export function createHookHandlers(options: HookHandlersOptions): HookHandlers {
     const { update } = moved
     const ref = { app, update, pusher: principal.user, source: 'push' as const }
     try {
+      if (moved.kind === 'unchanged') return undefined
       if (moved.kind !== 'build') {
         await intake.record(ref)
         await call.print(storedLines(moved, rules))

@@ -8,6 +8,7 @@ import type { Principal } from '../auth/principal.ts'
 import { AppError } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import { type AcceptedPush, createGitAdapter, type GitService } from './adapter.ts'
+import { leaveBuildTags } from './build-tags.ts'
 import { classify, type RefRules, whyNotHosted } from './classify.ts'
 import { deny } from './denial.ts'
 import type { LivePush, LivePushes } from './live.ts'
@@ -75,7 +76,8 @@ export function createGitHttp(options: GitHttpOptions): Middleware {
     if (ctx.res.closed) gone.abort()
     let release = () => {}
     try {
-      await adapter.push(request, (head) => {
+      await adapter.push(request, async (head) => {
+        await leaveBuildTags(head, (ref) => repositories.tip(app.id, ref))
         const decision = decide(head, app, principal, gone.signal)
         if ('reasonFor' in decision) return decision
         // Asked for at info/refs as well, where nothing has been sent yet; but only this counts.

@@ -10,7 +10,8 @@ import {
 
 const OID = '[0-9a-f]{40}'
 const COMMAND = new RegExp(`^(${OID}) (${OID}) (.+)$`, 's')
-const SHALLOW = new RegExp(`^shallow ${OID}$`)
+const SHALLOW_WORD = 'shallow '
+const SHALLOW = new RegExp(`^${SHALLOW_WORD}${OID}$`)
 const WANT = new RegExp(`^want ${OID}\\b`)
 const LENGTH_BYTES = 4
 const PACKET_BYTES_MAX = 65_520
@@ -116,6 +117,23 @@ function readCommand(content: Buffer, head: PushHead): void {
   head.updates.push({ oldSha, newSha, ref })
   if (head.updates.length > PUSH_REFS_MAX) {
     throw new PushTooLong(`more than ${PUSH_REFS_MAX} refs in one push`, head)
+  }
+}
+
+/** Writes down, also in the bytes, what a ref of the push is at before it. */
+export function setOld(head: PushHead, update: RefUpdate, oldSha: string): void {
+  let before = head.updates.indexOf(update)
+  for (let at = 0; ; at += packetLength(head.bytes.subarray(at))!) {
+    const content = at + LENGTH_BYTES
+    if (head.bytes.toString('latin1', content, content + SHALLOW_WORD.length) === SHALLOW_WORD) {
+      continue
+    }
+    if (before === 0) {
+      head.bytes.write(oldSha, content, 'latin1')
+      update.oldSha = oldSha
+      return
+    }
+    before -= 1
   }
 }
 

@@ -11,7 +11,7 @@ const SHA_CHARS_SHOWN = 7
 
 export function receivingLines(app: string, refs: readonly RefUpdate[]): string[] {
   return refs
-    .filter(({ newSha }) => newSha !== ZERO_OID)
+    .filter(({ oldSha, newSha }) => newSha !== ZERO_OID && newSha !== oldSha)
     .map(({ ref, newSha }) => {
       const name = branchOf(ref) ?? ref
       return `${STEP}Receiving ${newSha.slice(0, SHA_CHARS_SHOWN)} for ${app} (${name})`

@@ -3,9 +3,14 @@ import assert from 'node:assert/strict'
 import { mkdir, readdir, rm, stat, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { execa } from 'execa'
+import { FLUSH, pkt } from '../../server/git/pkt-line.ts'
 import { tagCommit } from '../../server/git/tags.ts'
 import { createImageStore } from '../../server/retention/image-store.ts'
+import { givenGatedServer } from '../helpers/gate.ts'
 import { givenGitServer } from '../helpers/git-server.ts'
+import { post, pushBody } from '../helpers/git-wire.ts'
+import { CLEAN, makeRepo } from '../helpers/repo.ts'
 
 async function givenPushed(t: TestContext) {
   const server = await givenGitServer(t)
@@ -103,4 +108,103 @@ test('a branch that was deleted no longer keeps its last image', async (t) => {
   assert.deepEqual(await store.endedRefs(id, refs), ['refs/heads/topic'])
   await repo.git('push', 'hypeman', 'HEAD:refs/heads/topic')
   assert.deepEqual(await store.endedRefs(id, refs), [])
+})
+
+/** A clone that has fetched the tag of a build, and has a tag of its own. */
+async function givenFetchedTag(t: TestContext) {
+  const given = await givenPushed(t)
+  const { server, repo, tag } = given
+  await tagCommit({ ...tag, name: 'builds/abc' })
+  await tagCommit({ ...tag, name: 'builds/abcdef' })
+  await repo.git('fetch', '--quiet', 'hypeman', 'refs/tags/builds/*:refs/tags/builds/*')
+  await repo.git('tag', 'v1')
+  const { id } = await server.app('web')
+  const tip = (name: string) => server.repositories.tip(id, `refs/tags/${name}`)
+  const pushes = () => server.db('pushes').where({ app_id: id }).orderBy('id').pluck('ref')
+  return { ...given, tip, pushes }
+}
+
+for (const options of [[], ['--atomic']]) {
+  const how = options.length === 0 ? '' : ', atomic too'
+  test(`push --tags after a fetch of the tags of builds pushes the clone’s own tags${how}`, async (t) => {
+    const { repo, tip, pushes } = await givenFetchedTag(t)
+    const names = ['builds/abc', 'builds/abcdef']
+    const before = await Promise.all(names.map(tip))
+    const { exitCode, text } = await repo.push('hypeman', '--tags', ...options)
+    assert.equal(exitCode, 0, text)
+    assert.equal(await tip('v1'), await repo.git('rev-parse', 'v1'))
+    assert.deepEqual(await Promise.all(names.map(tip)), before)
+    assert.doesNotMatch(text, /Receiving .*builds/)
+    assert.equal((await pushes()).at(-1), 'refs/tags/v1')
+    assert.ok((await pushes()).every((ref) => !ref.includes('builds/')))
+  })
+}
+
+test('a gated push takes the tags of builds along, and they stay what they are', async (t) => {
+  const { server, repo, buildTags } = await givenGatedServer(t)
+  const first = repo.startPush('hypeman', 'main')
+  const { id } = await server.untilBuild()
+  await server.pass(id)
+  assert.equal((await first.done).exitCode, 0)
+  await repo.git('fetch', '--quiet', 'hypeman', 'refs/tags/*:refs/tags/*')
+  await repo.git('tag', 'v1')
+  await repo.commit('next')
+  const second = repo.startPush('hypeman', '--tags', 'main')
+  const next = await server.untilBuild()
+  await server.pass(next.id)
+  const { exitCode, text } = await second.done
+  assert.equal(exitCode, 0, text)
+  assert.deepEqual((await buildTags()).toSorted(), [`builds/${id}`, `builds/${next.id}`].toSorted())
+  const { id: appId } = await server.app('web')
+  assert.notEqual(await server.repositories.tip(appId, 'refs/tags/v1'), undefined)
+})
+
+test('a push of nothing but known tags of builds changes nothing, from a shallow clone too', async (t) => {
+  const { server, repo, tip, pushes } = await givenFetchedTag(t)
+  const before = [await tip('builds/abc'), await tip('builds/abcdef'), await pushes()]
+  const all = await repo.push('hypeman', 'refs/tags/builds/abc', 'refs/tags/builds/abcdef')
+  assert.equal(all.exitCode, 0, all.text)
+  const dir = join(server.root, 'shallow')
+  const url = await repo.git('remote', 'get-url', 'hypeman')
+  await execa('git', ['clone', '--quiet', '--depth=1', url, dir], { env: CLEAN })
+  const shallow = await makeRepo(dir)
+  await shallow.git('fetch', '--quiet', '--depth=1', 'origin', 'refs/tags/*:refs/tags/*')
+  const again = await shallow.push('origin', 'refs/tags/builds/abc', 'refs/tags/builds/abcdef')
+  assert.equal(again.exitCode, 0, again.text)
+  assert.deepEqual([await tip('builds/abc'), await tip('builds/abcdef'), await pushes()], before)
+})
+
+test('a tag of a build that was moved, made or deleted by a client refuses its whole push', async (t) => {
+  const { repo, tip } = await givenFetchedTag(t)
+  const before = await tip('builds/abc')
+  await repo.commit('next')
+  for (const refs of [
+    ['+HEAD:refs/tags/builds/abc'],
+    ['HEAD:refs/tags/builds/other'],
+    ['refs/tags/builds/abc:refs/tags/builds/other'],
+    [':refs/tags/builds/abc'],
+    ['refs/tags/builds/abcdef', '+HEAD:refs/tags/builds/abc'],
+  ]) {
+    const { exitCode, text } = await repo.push('hypeman', 'refs/tags/v1', ...refs)
+    assert.equal(exitCode, 1, refs.join(' '))
+    assert.match(text, /error: refs\/tags\/builds\/\w+ is for the server/)
+    assert.equal(await tip('v1'), undefined)
+    assert.equal(await tip('builds/abc'), before)
+    assert.equal(await tip('builds/other'), undefined)
+  }
+})
+
+test('a tag of a build that is said to be what it is not stays what it is', async (t) => {
+  const { server, repo, commit, tip } = await givenFetchedTag(t)
+  const token = await server.token()
+  const lines = ['abc', 'other'].map((name) => `${commit} ${commit} refs/tags/builds/${name}`)
+  const [first, ...others] = lines
+  const { pack } = await pushBody(repo)
+  const { req, reply } = post(`${server.url}/web.git/git-receive-pack`, token)
+  req.end(Buffer.concat([pkt(`${first}\0 report-status`), ...others.map(pkt), FLUSH, pack]))
+  const { status, text } = await reply
+  assert.equal(status, 200)
+  for (const name of ['abc', 'other']) assert.match(text, new RegExp(`ng refs/tags/builds/${name}`))
+  assert.notEqual(await tip('builds/abc'), commit)
+  assert.equal(await tip('builds/other'), undefined)
 })
