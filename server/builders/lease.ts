@@ -1,5 +1,6 @@
 // What the build that has a builder may write about it. Every statement carries the build's lease token: a
 // builder that somebody else has by now, or that was pruned, changes nothing.
+import { notify } from '../db/notices.ts'
 import type { Db } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
 import { BUILDER_SAVE_DEADLINE_MS } from '../limits.ts'
@@ -73,22 +74,20 @@ export function createBuilderLease({ db, key, token }: { db: Db; key: string; to
          where key = :key and lease_token = :token and generation = :name`,
         bad,
       )
-      await db.raw(`select pg_notify('hypeman_builders', '')`)
+      notify(db, 'hypeman_builders', '')
     },
 
     /** Others may have it, and the workers hear of it. */
     async release(): Promise<void> {
-      await rows(
+      const freed = await rows(
         db,
-        `with freed as (
-           update builders set ${RELEASED}
-           where key = :key and lease_token = :token
-             and not exists (select 1 from builds where lease_token = :token)
-           returning key
-         )
-         select pg_notify('hypeman_queue', '') from freed`,
+        `update builders set ${RELEASED}
+         where key = :key and lease_token = :token
+           and not exists (select 1 from builds where lease_token = :token)
+         returning key`,
         { key, token },
       )
+      if (freed.length > 0) notify(db, 'hypeman_queue', '')
     },
   }
 }

@@ -3,6 +3,7 @@
 import { createId } from '@paralleldrive/cuid2'
 import type { Knex } from 'knex'
 import { lock } from '../db/advisory-lock.ts'
+import { notify } from '../db/notices.ts'
 import type { Db, Queryable } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
 import { WITHIN_TENANT } from '../queue/order.ts'
@@ -97,7 +98,7 @@ export function createBuilderStore({ db }: { db: Db }) {
 
     async remove(trx: Queryable, key: string): Promise<void> {
       await trx('builders').where({ key }).delete()
-      await trx.raw(`select pg_notify('hypeman_builders', '')`)
+      notify(trx, 'hypeman_builders', '')
     },
 
     /** From now on its disk counts for nothing; a worker removes it and says `ready`. */
@@ -108,7 +109,7 @@ export function createBuilderStore({ db }: { db: Db }) {
          where key = ?`,
         [key],
       )
-      await trx.raw(`select pg_notify('hypeman_builders', '')`)
+      notify(trx, 'hypeman_builders', '')
     },
   }
 }

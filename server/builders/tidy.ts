@@ -1,5 +1,6 @@
 // Keeps the disks of builders tidy on a worker: what was pruned or removed goes, and what nobody uses.
 import type { Listener } from '../db/listen.ts'
+import { notify } from '../db/notices.ts'
 import type { Db } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
 import { BUILDER_IDLE_DAYS, BUILDERS_TIDY_INTERVAL_MS } from '../limits.ts'
@@ -39,7 +40,7 @@ export function createBuilderTidy({ db, listener, log, disks }: TidyOptions) {
       .whereIn('key', keys)
       .where({ status: 'pruning' })
       .update({ status: 'ready' })
-    await db.raw(`select pg_notify('hypeman_queue', '')`)
+    notify(db, 'hypeman_queue', '')
   }
 
   const rounds = createRounds({

@@ -1,6 +1,7 @@
 // The numbered, append-only sequence of one build's events. The row lock on the build makes the order of
 // numbers the order of commits, so a reader that saw n never meets a smaller number later.
 import type { Step } from '../../agent/protocol.ts'
+import { notify } from '../db/notices.ts'
 import type { Queryable } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
 import { LOG_READ_BYTES_MAX } from '../limits.ts'
@@ -41,7 +42,7 @@ export async function appendEvents(
            with ordinality as e (type, content, data, n)
        returning 1
      )
-     select pg_notify('hypeman_build', cast(:buildId as text)) from numbered`,
+     select 1 from numbered`,
     {
       count: events.length,
       buildId,
@@ -52,6 +53,7 @@ export async function appendEvents(
       datas: columns.map((c) => c.data),
     },
   )
+  if (appended.length > 0) notify(db, 'hypeman_build', buildId)
   if (appended.length > 0 || lease?.batch === undefined) return appended.length > 0
   // The answer to the first try may have been lost with its connection.
   const { token, batch } = lease

@@ -2,6 +2,7 @@
 import knex, { type Knex } from 'knex'
 import pg from 'pg'
 import { DATABASE_CONNECT_DEADLINE_MS } from '../limits.ts'
+import { createNotices } from './notices.ts'
 
 export type Db = Knex
 /** A pool or a transaction of it. */
@@ -20,7 +21,7 @@ export function createDb(url: string, { poolMax = 20, idleInTransactionMs }: DbO
   // Counters, sequence numbers and sizes stay far below 2^53, so bigint columns are plain numbers here.
   pg.types.setTypeParser(INT8_OID, Number)
   pg.types.setTypeParser(NUMERIC_OID, Number)
-  return knex({
+  const db = knex({
     client: 'pg',
     connection: {
       connectionString: url,
@@ -33,6 +34,15 @@ export function createDb(url: string, { poolMax = 20, idleInTransactionMs }: DbO
     pool: { min: 0, max: poolMax, idleTimeoutMillis: 30_000 },
     acquireConnectionTimeout: DATABASE_CONNECT_DEADLINE_MS,
   })
+  const notices = createNotices(db)
+  db.userParams = { notices }
+  const { client } = db
+  const destroy = client.destroy.bind(client)
+  client.destroy = async () => {
+    await notices.stop()
+    await destroy()
+  }
+  return db
 }
 
 /**

@@ -3,6 +3,7 @@
 import { TERMINAL } from '../builds/schema.ts'
 import { type BuildRow, type BuildStore, toBuild } from '../builds/store.ts'
 import { endColumns, transition } from '../builds/transitions.ts'
+import { notify } from '../db/notices.ts'
 import type { Db } from '../db/pool.ts'
 import { asError } from '../errors.ts'
 import type { Queue } from '../queue/queue.ts'
@@ -35,7 +36,7 @@ export function createGates({ db, store, queue, repositories, log }: GatesOption
       if (opened === 0) return false
       const pushId = await insertPush(trx, moved)
       await trx('builds').where({ id: buildId }).update({ push_id: pushId })
-      await trx.raw(`select pg_notify('hypeman_result', ?)`, [buildId])
+      notify(trx, 'hypeman_result', buildId)
       return true
     })
   }

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import { BUSY } from '../builders/busy.ts'
 import { type BuildRow, toBuild } from '../builds/store.ts'
+import { notify } from '../db/notices.ts'
 import type { Db } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
 import { BUILDER_AFFINITY_MS, CLAIM_TRIES_MAX, LEASE_MS } from '../limits.ts'
@@ -36,6 +37,7 @@ async function tryClaim(
   const [row] = await rows<Record<string, unknown>>(db, sql, bindings, name)
   if (!row?.id) return row?.is_contended ? 'again' : undefined
   const build = toBuild(row)
+  notify(db, 'hypeman_build', build.id)
   return { ...build, leaseToken: build.leaseToken! }
 }
 
@@ -135,9 +137,9 @@ const claimWith = (lock: string) => `
     union all
     select id, last_seq, 'status', 'building', null from claimed
   )
-  select claimed.*, pg_notify('hypeman_build', claimed.id), false as is_contended from claimed
+  select claimed.*, false as is_contended from claimed
   union all
-  select (null::builds).*, null,
+  select (null::builds).*,
     exists (select 1 from slots where build_id is null)
     and (exists (select 1 ${URGENT}) or exists (select 1 ${BY_TURN}))
   where not exists (select 1 from claimed)`

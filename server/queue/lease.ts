@@ -11,6 +11,7 @@ import { appendEvents, type NewEvent } from '../builds/event-store.ts'
 import type { Provenance } from '../builds/schema.ts'
 import type { ShownConfig } from '../builds/shown-config.ts'
 import { endColumns, type Failure, transition, transitionIn } from '../builds/transitions.ts'
+import { notify } from '../db/notices.ts'
 import type { Db } from '../db/pool.ts'
 import { HEARTBEAT_MS, LEASE_MS } from '../limits.ts'
 import { markComplete } from './slots.ts'
@@ -104,7 +105,7 @@ export function createLease({ db, buildId, token }: { db: Db; buildId: string; t
           })
         if (recorded === 0) return false
         await markComplete(trx, buildId)
-        await trx.raw(`select pg_notify('hypeman_result', ?)`, [buildId])
+        notify(trx, 'hypeman_result', buildId)
         return true
       })
     },

@@ -2,6 +2,7 @@
 // holds for every tenant and build. So all workers go by the same ones, and need no settings of their own.
 
 import { RELEASED } from '../builders/busy.ts'
+import { notify } from '../db/notices.ts'
 import type { Db, Queryable } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
 import { QUEUE_TTL_HOURS_DEFAULT } from '../limits.ts'
@@ -45,18 +46,16 @@ export async function markComplete(db: Queryable, buildId: string): Promise<void
        and not exists (select 1 from builds where id = :buildId and lease_token is not null)`,
     { buildId },
   )
-  await rows(
+  const freed = await rows(
     db,
-    `with freed as (
-       update slots
-       set build_id = null
-       where build_id = ?
-         and not exists (
-           select 1 from builds where id = slots.build_id and lease_token is not null
-         )
-       returning n
-     )
-     select pg_notify('hypeman_queue', '') from freed`,
+    `update slots
+     set build_id = null
+     where build_id = ?
+       and not exists (
+         select 1 from builds where id = slots.build_id and lease_token is not null
+       )
+     returning n`,
     [buildId],
   )
+  if (freed.length > 0) notify(db, 'hypeman_queue', '')
 }

@@ -4,6 +4,7 @@
 import type { Knex } from 'knex'
 import type { BuildRow } from '../builds/store.ts'
 import { endColumns, transitionIn } from '../builds/transitions.ts'
+import { notify } from '../db/notices.ts'
 import { rows } from '../db/pool.ts'
 
 /** Which older builds a push cancels: those that wait, also those that run, or none. */
@@ -38,7 +39,7 @@ export async function supersede(
       await transitionIn(trx, { id, from: ['queued'], to: 'cancelled', set })
     } else if (which === 'running') {
       await trx('builds').where({ id }).update(asked)
-      await trx.raw(`select pg_notify('hypeman_build', ?)`, [`cancel:${id}`])
+      notify(trx, 'hypeman_build', `cancel:${id}`)
     }
   }
 }

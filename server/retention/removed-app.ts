@@ -3,6 +3,7 @@
 import type { App } from '../apps/schema.ts'
 import { fromWire } from '../apps/schema.ts'
 import { appCacheScope, tenantCache } from '../cache/keys.ts'
+import { notify } from '../db/notices.ts'
 import { type Queryable, rows } from '../db/pool.ts'
 
 /** In the transaction that removes the app, before its row goes. */
@@ -24,9 +25,8 @@ export async function forgetApp(trx: Queryable, app: App): Promise<void> {
         .merge(['doomed_at'])
     }
   }
-  await trx.raw(
-    `select pg_notify('hypeman_retention', 'app removed'), pg_notify('hypeman_builders', '')`,
-  )
+  notify(trx, 'hypeman_retention', 'app removed')
+  notify(trx, 'hypeman_builders', '')
 }
 
 async function runtimesOf(trx: Queryable, appId: string, scope: string): Promise<string[]> {

@@ -1,4 +1,5 @@
 // SQL over `workers`: who is there, as each of them says itself every few seconds.
+import { notify } from '../db/notices.ts'
 import type { Db } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
 import { LEASE_MS, WORKER_FORGOTTEN_HOURS } from '../limits.ts'
@@ -115,26 +116,28 @@ export function createWorkerStore({ db }: { db: Db }) {
 
     /** Those it is asked of; all of them without an id. */
     async requestDrain(id: string | undefined, seconds: number): Promise<number> {
-      const asked = await rows(
+      const asked = await rows<{ id: string }>(
         db,
         `update workers
          set drain_requested_at = coalesce(drain_requested_at, clock_timestamp()),
              drain_until = clock_timestamp() + :seconds * interval '1 s'
          where id = coalesce(:id, id)
-         returning pg_notify('hypeman_workers', id)`,
+         returning id`,
         { id: id ?? null, seconds },
       )
+      for (const { id } of asked) notify(db, 'hypeman_workers', id)
       return asked.length
     },
 
     async endDrain(id: string | undefined): Promise<number> {
-      const asked = await rows(
+      const asked = await rows<{ id: string }>(
         db,
         `update workers set drain_requested_at = null, drain_until = null
          where id = coalesce(:id, id)
-         returning pg_notify('hypeman_workers', id)`,
+         returning id`,
         { id: id ?? null },
       )
+      for (const { id } of asked) notify(db, 'hypeman_workers', id)
       return asked.length
     },
   }

@@ -82,7 +82,7 @@ async function given(t: TestContext) {
   return { db, queued, built, killed, restarted, builder, files }
 }
 
-const GIVEN_BACK = 'freed.*not exists .select 1 from builds'
+const GIVEN_BACK = 'update builders.*not exists .select 1 from builds where lease_token'
 
 /** What counts after the restart: the state before, or the new one; and whether the build has its result. */
 const points: [
