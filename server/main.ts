@@ -9,7 +9,7 @@ import { remoteLink } from './compose/remote-link.ts'
 import { startServerCore } from './compose/server-core.ts'
 import { startServerRole } from './compose/server-role.ts'
 import { startWorkerRole, type WorkerRoleOptions } from './compose/worker-role.ts'
-import { type Config, type WorkerConfig, workerConfig } from './config.ts'
+import type { Config } from './config.ts'
 import { makeFolders } from './data-dir.ts'
 import { requireMigrated } from './db/migrate.ts'
 import { asError } from './errors.ts'
@@ -22,6 +22,7 @@ import { ensureParts } from './setup/parts.ts'
 import { ensureUsers } from './setup/users.ts'
 import { createLog } from './telemetry/log.ts'
 import { greet } from './welcome.ts'
+import { type WorkerConfig, workerConfig } from './worker-config.ts'
 
 const SIGNALS = ['SIGTERM', 'SIGINT'] as const
 

@@ -1,6 +1,7 @@
 // `npm run doctor`: every part with its version, where it is and whether it can be used; whether a guest
 // boots; which hardening holds. It installs and builds nothing.
-import { type Config, workerConfig } from '../config.ts'
+import type { Config } from '../config.ts'
+import { workerConfig } from '../worker-config.ts'
 import { readOnlyCache } from './cache.ts'
 import { hardeningLooks } from './doctor/hardening-looks.ts'
 import { type Look, rowOf } from './doctor/look.ts'

@@ -1,10 +1,11 @@
 // What a worker on its own needs of others: the database at its version, and a server that takes its token.
-import type { WorkerConfig } from '../../config.ts'
+
 import { requireMigrated } from '../../db/migrate.ts'
 import { createDb } from '../../db/pool.ts'
 import { HEALTH_DEADLINE_MS } from '../../limits.ts'
 import { createLog } from '../../telemetry/log.ts'
 import { VERSION } from '../../version.ts'
+import type { WorkerConfig } from '../../worker-config.ts'
 import { createRemoteServer } from '../../workers/remote-server.ts'
 import type { Look } from './look.ts'
 
