@@ -5,7 +5,8 @@ import type { Principal } from '../auth/principal.ts'
 import type { Builders } from '../builders/service.ts'
 import type { Db } from '../db/pool.ts'
 import type { Log } from '../telemetry/log.ts'
-import { appCacheScope, tenantCache } from './keys.ts'
+import { cacheRepositories } from './app-repositories.ts'
+import { appCacheScope } from './keys.ts'
 
 export interface AppCacheOptions {
   db: Db
@@ -19,25 +20,14 @@ export interface AppCacheOptions {
 export type AppCache = ReturnType<typeof createAppCache>
 
 export function createAppCache({ db, apps, builders, deleteTags, log }: AppCacheOptions) {
-  async function runtimesOf(tenant: string, scope: string): Promise<string[]> {
-    const found = await db('builds')
-      .where({ tenant })
-      .whereRaw(`request->>'cache_scope' = ?`, [scope])
-      .whereRaw(`request->>'runtime' is not null`)
-      .distinct(db.raw(`request->>'runtime' as runtime`))
-    return found.map(({ runtime }) => runtime as string)
-  }
-
   return {
     /** A build that runs meanwhile may write it again at its end. */
     async drop(principal: Principal, name: string, inTenant?: string): Promise<void> {
       const app = await apps.get(principal, name, inTenant)
       const { tenant } = app
       const scope = appCacheScope(app)
-      const runtimes = await runtimesOf(tenant, scope)
-      for (const runtime of [undefined, ...runtimes]) {
-        await deleteTags(tenantCache({ tenant, scope, runtime }))
-      }
+      const repositories = await cacheRepositories(db, { tenant, scope, builds: { tenant } })
+      for (const repository of repositories) await deleteTags(repository)
       await builders.pruneOfApp(app.id)
       log.info({ app: name, tenant, scope, user: principal.user }, 'cache of an app dropped')
     },

@@ -2,9 +2,10 @@
 // known by builds whose app is no more.
 import type { App } from '../apps/schema.ts'
 import { fromWire } from '../apps/schema.ts'
-import { appCacheScope, tenantCache } from '../cache/keys.ts'
+import { cacheRepositories } from '../cache/app-repositories.ts'
+import { appCacheScope } from '../cache/keys.ts'
 import { notify } from '../db/notices.ts'
-import { type Queryable, rows } from '../db/pool.ts'
+import type { Queryable } from '../db/pool.ts'
 
 /** In the transaction that removes the app, before its row goes. */
 export async function forgetApp(trx: Queryable, app: App): Promise<void> {
@@ -15,26 +16,12 @@ export async function forgetApp(trx: Queryable, app: App): Promise<void> {
     ({ name, settings }) => appCacheScope({ name, settings: fromWire(settings) }) === scope,
   )
   if (!isShared) {
-    for (const runtime of [undefined, ...(await runtimesOf(trx, id, scope))]) {
-      await trx('repository_use')
-        .insert({
-          repo: tenantCache({ tenant, scope, runtime }),
-          doomed_at: trx.raw('clock_timestamp()'),
-        })
-        .onConflict('repo')
-        .merge(['doomed_at'])
-    }
+    const repositories = await cacheRepositories(trx, { tenant, scope, builds: { app_id: id } })
+    await trx('repository_use')
+      .insert(repositories.map((repo) => ({ repo, doomed_at: trx.raw('clock_timestamp()') })))
+      .onConflict('repo')
+      .merge(['doomed_at'])
   }
   notify(trx, 'hypeman_retention', 'app removed')
   notify(trx, 'hypeman_builders', '')
-}
-
-async function runtimesOf(trx: Queryable, appId: string, scope: string): Promise<string[]> {
-  const found = await rows<{ runtime: string }>(
-    trx,
-    `select distinct request->>'runtime' as runtime from builds
-     where app_id = ? and request->>'cache_scope' = ? and request->>'runtime' is not null`,
-    [appId, scope],
-  )
-  return found.map(({ runtime }) => runtime)
 }
