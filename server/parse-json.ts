@@ -1,3 +1,5 @@
+// JSON that may be none.
+
 /** undefined for what is no JSON. */
 export function parseJson(text: string | Buffer): unknown {
   try {
