@@ -8,7 +8,7 @@ import { createTokens } from '../../server/auth/tokens.ts'
 import { createBuilderStore } from '../../server/builders/store.ts'
 import { createBuildStore, hashLease } from '../../server/builds/store.ts'
 import type { Db } from '../../server/db/pool.ts'
-import { recordLowDisk, whyQueueWaits } from '../../server/disk-guard/low-disks.ts'
+import { recordLowDisk, whyLowDisk } from '../../server/disk-guard/low-disks.ts'
 import { LEASE_MS } from '../../server/limits.ts'
 import { type ClaimedBuild, claimNext } from '../../server/queue/claim.ts'
 import { createLease } from '../../server/queue/lease.ts'
@@ -122,12 +122,12 @@ test('a worker that died before the clock was set back is lost, and its disk is 
   await store.register({ ...worker, id: 'dead', dataDir: '/dead' })
   await store.register({ ...worker, id: 'well', dataDir: '/well' })
   await recordLowDisk(db, 'dead', { freeBytes: 1, neededBytes: 2, isLow: true })
-  assert.notEqual(await whyQueueWaits(db), undefined)
+  assert.notEqual(await whyLowDisk(db), undefined)
   await jump(-HOUR)
   await store.beat({ ...worker, id: 'well', dataDir: '/well' }, 5_000)
   const lost = (await store.list()).map(({ id, isLost }) => [id, isLost])
   assert.deepEqual(Object.fromEntries(lost), { dead: true, well: false })
-  assert.equal(await whyQueueWaits(db), undefined)
+  assert.equal(await whyLowDisk(db), undefined)
   const elsewhere = { ...worker, id: 'dead', dataDir: '/else', session: randomUUID() }
   assert.equal(await store.register(elsewhere), true)
 })
