@@ -3,9 +3,9 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { givenApi, type TestApi } from '../helpers/api.ts'
 import { DOCKERFILE, post, tarGzOf, tarOf } from '../helpers/sources.ts'
+import { until } from '../helpers/until.ts'
 
 const BOUNDARY = 'boundary'
 const TYPE = `multipart/form-data; boundary=${BOUNDARY}`
@@ -71,21 +71,13 @@ async function* largeTar(files: number): AsyncGenerator<Buffer> {
   yield Buffer.alloc(end)
 }
 
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 1_000; i += 1) {
-    if (await condition()) return
-    await sleep(10)
-  }
-  assert.fail('it did not come to that')
-}
-
 /** An open upload: some of the source has been sent. */
 async function givenHalf(api: TestApi) {
   const open = await givenRequest(api)
   const archive = await tarOf(DOCKERFILE, [{ name: 'big' }, Buffer.alloc(MiB)])
   await open.write(partHead('source'))
   await open.write(archive.subarray(0, 100_000))
-  await until(async () => (await api.objectFiles()).length === 1)
+  await until('some of it is there', async () => (await api.objectFiles()).length === 1)
   return open
 }
 
@@ -123,7 +115,7 @@ test('an upload that breaks off leaves nothing', async (t) => {
   const api = await givenApi(t)
   const { socket } = await givenHalf(api)
   socket.destroy()
-  await until(async () => (await api.objectFiles()).length === 0)
+  await until('nothing is left', async () => (await api.objectFiles()).length === 0)
   assert.equal((await api.db('builds')).length, 0)
 })
 

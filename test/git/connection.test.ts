@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type GitServer, givenGitServer } from '../helpers/git-server.ts'
 import { pushBody } from '../helpers/git-wire.ts'
 import type { Repo } from '../helpers/repo.ts'
+import { until } from '../helpers/until.ts'
 
 /** git's keepalive comes every 5 s; proxies cut after 60 s as a rule. */
 const PROXY_IDLE_MS = 9_000
@@ -43,11 +44,6 @@ async function givenProxy(t: TestContext, target: number): Promise<number> {
     proxy.close()
   })
   return (proxy.address() as { port: number }).port
-}
-
-async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + 15_000; Date.now() < end; await sleep(20)) if (await isSo()) return
-  assert.fail(`not within 15 s: ${what}`)
 }
 
 /** A push as bytes on a socket of its own. */

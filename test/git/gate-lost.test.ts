@@ -7,11 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { ZERO_OID } from '../../server/git/pkt-line.ts'
 import { NO_OPTIONS } from '../../server/git/push-options.ts'
 import { type GatedServer, givenGatedServer } from '../helpers/gate.ts'
-
-async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + 10_000; Date.now() < end; await sleep(20)) if (await isSo()) return
-  assert.fail(`not within 10 s: ${what}`)
-}
+import { until } from '../helpers/until.ts'
 
 /** A gated build as a server that died has left it: queued for a push that nobody knows of any more. */
 async function givenOrphan({ server, repo }: GatedServer) {

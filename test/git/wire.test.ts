@@ -10,6 +10,7 @@ import { gzipSync } from 'node:zlib'
 import { FLUSH, pkt, ZERO_OID } from '../../server/git/pkt-line.ts'
 import { type GitServer, givenGitServer } from '../helpers/git-server.ts'
 import { post, pushBody } from '../helpers/git-wire.ts'
+import { until } from '../helpers/until.ts'
 
 async function givenTarget(server: GitServer) {
   const token = await server.token()
@@ -22,11 +23,6 @@ async function givenTarget(server: GitServer) {
 
 async function tipOf(server: GitServer, ref = 'refs/heads/main') {
   return server.repositories.tip((await server.app('web')).id, ref)
-}
-
-async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + 5_000; Date.now() < end; await sleep(20)) if (await isSo()) return
-  assert.fail(`not within 5 s: ${what}`)
 }
 
 test('a POST without credentials, or with a wrong token, changes nothing', async (t) => {

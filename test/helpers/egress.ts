@@ -1,11 +1,9 @@
 // The egress proxy behind a listener like the runner's, and guests that talk to it over real sockets.
-import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import http, { type IncomingMessage } from 'node:http'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import type { TestContext } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import { createEgressProxy, type EgressProxyOptions } from '../../server/egress/proxy.ts'
 
@@ -79,15 +77,4 @@ export async function get(proxyPort: number, url: string) {
   sent.end()
   const reply = await replied
   return { status: reply.statusCode, body: await text(reply) }
-}
-
-export async function until(
-  condition: () => boolean | Promise<boolean>,
-  what: string,
-): Promise<void> {
-  const deadline = Date.now() + 5_000
-  while (!(await condition())) {
-    assert.ok(Date.now() < deadline, `waited for: ${what}`)
-    await sleep(5)
-  }
 }

@@ -18,6 +18,7 @@ import {
   listen,
   operator,
 } from '../helpers/registry.ts'
+import { until } from '../helpers/until.ts'
 
 const MiB = 1024 * 1024
 
@@ -29,14 +30,6 @@ const collect = vm.runInNewContext('gc') as () => void
 async function givenUpstream(t: TestContext, handler: http.RequestListener) {
   const url = await listen(t, http.createServer(handler))
   return { kind: 'url' as const, url, username: undefined, password: undefined }
-}
-
-async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const deadline = Date.now() + 10_000
-  while (!(await condition())) {
-    assert.ok(Date.now() < deadline, `waited for: ${what}`)
-    await sleep(10)
-  }
 }
 
 test('a 50 MB layer streams in and out without being held in memory', async (t) => {
@@ -122,7 +115,7 @@ test('while the registry is away there is a 503 in its own words; when it is bac
     errors: [{ code: 'UNAVAILABLE', message: 'the registry cannot be reached; try again' }],
   })
 
-  await until(async () => (await get()).status === 200, 'the registry to be back')
+  await until('the registry to be back', async () => (await get()).status === 200)
   assert.equal(await (await get()).text(), blob.toString())
 })
 
@@ -144,14 +137,14 @@ test('a client that goes away ends its request at the registry', async (t) => {
   const reader = connect(Number(port), '127.0.0.1')
   reader.write(`GET ${path} HTTP/1.1\r\nhost: x\r\nauthorization: ${authorization}\r\n\r\n`)
   reader.once('data', () => reader.destroy())
-  await until(() => arrived === 1 && ended === 1, 'the reading to end')
+  await until('the reading to end', () => arrived === 1 && ended === 1)
 
   const writer = connect(Number(port), '127.0.0.1')
   const head = `PATCH /v2/builds/acme1/blobs/uploads/x HTTP/1.1\r\nhost: x\r\ncontent-length: 100`
   writer.write(`${head}\r\nauthorization: ${authorization}\r\n\r\nonly a part`)
-  await until(() => arrived === 2, 'the writing to begin')
+  await until('the writing to begin', () => arrived === 2)
   writer.destroy()
-  await until(() => ended === 2, 'the writing to end')
+  await until('the writing to end', () => ended === 2)
 })
 
 test('an answer in the middle of an upload reaches the client, and costs it nothing else', async (t) => {
@@ -171,11 +164,11 @@ test('an answer in the middle of an upload reaches the client, and costs it noth
   const patch = `PATCH /v2/builds/acme1/blobs/uploads/x HTTP/1.1\r\n${head}`
   client.write(`${patch}content-length: ${2 * half.length}\r\n\r\n`)
   client.write(half)
-  await until(() => /^HTTP\/1.1 413 [\s\S]*too large/.test(heard), 'the answer')
+  await until('the answer', () => /^HTTP\/1.1 413 [\s\S]*too large/.test(heard))
   await sleep(50)
   client.write(half)
   client.write(`GET /v2/ HTTP/1.1\r\n${head}\r\n`)
-  await until(() => /too large[\s\S]*HTTP\/1.1 200 /.test(heard), 'the next answer')
+  await until('the next answer', () => /too large[\s\S]*HTTP\/1.1 200 /.test(heard))
 })
 
 test('neither credentials nor forwarded addresses of a client get to the registry', async (t) => {

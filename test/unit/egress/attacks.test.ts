@@ -6,8 +6,8 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { type TestContext, test } from 'node:test'
-import { until } from '../../helpers/egress.ts'
 import { givenNamespaces, noNamespacesReason, type Part } from '../../helpers/netns.ts'
+import { until } from '../../helpers/until.ts'
 
 const HOST = { inner: '10.77.0.1', own: '5.9.0.1', own6: '2a01:4f8::1' }
 const GUEST = '10.77.0.2'
@@ -90,8 +90,8 @@ async function attackSurroundings(t: TestContext) {
     await direct.ended
     assert.equal(direct.told.length, urls.length, direct.told.join('\n'))
     await until(
-      () => heard().filter((line) => line.endsWith(' host')).length === urls.length,
       'all',
+      () => heard().filter((line) => line.endsWith(' host')).length === urls.length,
     )
   })
 

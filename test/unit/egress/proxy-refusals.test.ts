@@ -8,7 +8,8 @@ import { test } from 'node:test'
 import { pino } from 'pino'
 import type { EgressEvent } from '../../../server/egress/events.ts'
 import { createEgressProxy } from '../../../server/egress/proxy.ts'
-import { dialProxy, get, givenProxy, listen, request, tunnel, until } from '../../helpers/egress.ts'
+import { dialProxy, get, givenProxy, listen, request, tunnel } from '../../helpers/egress.ts'
+import { until } from '../../helpers/until.ts'
 
 test('what is not public is refused with 403 and a sentence, in both forms', async (t) => {
   const { port } = await givenProxy(t, { allowAddresses: [] })
@@ -147,7 +148,7 @@ test('there is an end to the connections of guests', async (t) => {
   const reply = await get(proxy.port, 'http://127.0.0.1/')
   assert.equal(reply.status, 503)
   for (const socket of first) socket.destroy()
-  await until(async () => (await get(proxy.port, 'http://127.0.0.1:1/')).status === 502, 'room')
+  await until('room', async () => (await get(proxy.port, 'http://127.0.0.1:1/')).status === 502)
 })
 
 test('close() ends every connection on both sides', async (t) => {
@@ -173,7 +174,7 @@ test('each connection asked for is told with what became of it, and its end', as
   const proxy = await givenProxy(t, { onEvent: (event) => events.push(event) })
   const told = () => events.map((event) => event.function)
   await get(proxy.port, `http://127.0.0.1:${port}/`)
-  await until(() => events.length === 2, 'the end of the first')
+  await until('the end of the first', () => events.length === 2)
   await get(proxy.port, 'http://10.0.0.1/')
   await get(proxy.port, 'http://127.0.0.1:1/')
   assert.deepEqual(told(), ['tcp_connect', 'tcp_close', 'egress_refused', 'egress_failed'])
@@ -211,7 +212,7 @@ test('a build can’t ask for more connections than can be recorded', async (t) 
     assert.equal(status, 403)
     assert.match(body, /a build may ask for 2 connections, and has/)
   }
-  await until(() => told.length === 4, 'all of them')
+  await until('all of them', () => told.length === 4)
   const refused = told.filter((what) => what === 'egress_refused')
   assert.equal(refused.length, 2, 'nonsense, and the first one over the limit')
 })

@@ -8,7 +8,8 @@ import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import tls from 'node:tls'
-import { get, givenProxy, listen, request, tunnel, until } from '../../helpers/egress.ts'
+import { get, givenProxy, listen, request, tunnel } from '../../helpers/egress.ts'
+import { until } from '../../helpers/until.ts'
 
 const MiB = 1024 * 1024
 
@@ -128,7 +129,7 @@ test('in a tunnel each side may end its direction first', async (t) => {
   await once(remoteFirst.socket, 'end')
   assert.equal(said, 'only this')
   remoteFirst.socket.end('x'.repeat(MiB))
-  await until(() => heard === MiB, 'the rest')
+  await until('the rest', () => heard === MiB)
 })
 
 test('50 MB go through a tunnel unharmed, also to a slow reader', async (t) => {
@@ -190,8 +191,8 @@ test('a guest that goes away ends its connections to the outside', async (t) => 
   const { sent, replied } = request(proxy.port, `http://127.0.0.1:${port}/`)
   replied.catch(() => {}) // ended below
   sent.end()
-  await until(() => open === 2, 'both connections')
+  await until('both connections', () => open === 2)
   socket.destroy()
   sent.destroy()
-  await until(() => open === 0, 'both to end')
+  await until('both to end', () => open === 0)
 })
