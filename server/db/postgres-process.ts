@@ -1,5 +1,5 @@
 // One process of PostgreSQL over a data folder: made ready, launched, asked whether it answers, stopped.
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -7,6 +7,7 @@ import { execa } from 'execa'
 import pg from 'pg'
 import { asError } from '../errors.ts'
 import type { UserIds } from '../setup/users.ts'
+import type { Child } from '../supervise.ts'
 import type { Log } from '../telemetry/log.ts'
 
 const START_DEADLINE_MS = 30_000
@@ -32,12 +33,6 @@ export interface PostgresOptions {
   fsync?: boolean
 }
 
-export interface PostgresProcess {
-  process: ChildProcess
-  /** Resolves when it is gone or never came to be; says how. Never rejects. */
-  ended: Promise<string>
-}
-
 export function embeddedUrl(socketDir: string, database = DATABASE): string {
   return `postgres://hypeman@localhost/${database}?host=${encodeURIComponent(socketDir)}`
 }
@@ -52,10 +47,7 @@ export async function initialise(options: PostgresOptions): Promise<void> {
 }
 
 /** Resolves when it answers and has our database. Rejects, leaving no process behind, when it does not. */
-export async function launch(
-  options: PostgresOptions,
-  signal: AbortSignal,
-): Promise<PostgresProcess> {
+export async function launch(options: PostgresOptions, signal: AbortSignal): Promise<Child> {
   const deadline = performance.now() + START_DEADLINE_MS
   for (;;) {
     const { running, output } = run(options)
@@ -78,7 +70,7 @@ export async function launch(
 }
 
 /** Fast shutdown, and the immediate one when that takes too long. */
-export async function end({ process: child, ended }: PostgresProcess): Promise<void> {
+export async function end({ process: child, ended }: Child): Promise<void> {
   child.kill('SIGINT')
   const force = setTimeout(() => child.kill('SIGQUIT'), STOP_DEADLINE_MS)
   await ended
@@ -110,7 +102,7 @@ function asUser({ user }: PostgresOptions): string[] {
 
 const CLEAN_ENV = { PATH: '/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' }
 
-function run(options: PostgresOptions): { running: PostgresProcess; output: () => string } {
+function run(options: PostgresOptions): { running: Child; output: () => string } {
   const { binDir, setpriv, dataDir, socketDir, log } = options
   const settings = {
     listen_addresses: '',
@@ -143,7 +135,7 @@ function run(options: PostgresOptions): { running: PostgresProcess; output: () =
 }
 
 async function untilReady(
-  { ended }: PostgresProcess,
+  { ended }: Child,
   { socketDir, deadline, signal }: { socketDir: string; deadline: number; signal: AbortSignal },
 ): Promise<void> {
   let how: string | undefined

@@ -1,13 +1,12 @@
 // CNCF distribution as a child on a unix socket in a private folder. It dies with the server and is started
 // again when it ends by itself.
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { asError } from '../errors.ts'
 import { REGISTRY_START_DEADLINE_MS } from '../limits.ts'
+import { type Child, type Supervised, supervise } from '../supervise.ts'
 import type { Log } from '../telemetry/log.ts'
 import { createOwnRegistry, type OwnRegistry } from './own/own-registry.ts'
 import { openUpstream } from './upstream.ts'
@@ -25,19 +24,13 @@ export interface RegistryOptions {
   log: Log
 }
 
-export interface RegistryChild {
+export interface RegistryChild extends Supervised {
   socketPath: string
   /** The way to it. */
   upstream: OwnRegistry
-  /** Of the process that runs now; undefined while there is none. */
-  pid(): number | undefined
-  stop(): Promise<void>
 }
 
-interface Running {
-  process: ChildProcess
-  /** Resolves when it is gone or never came to be; says how. Never rejects. */
-  ended: Promise<string>
+interface Running extends Child {
   /** The last it wrote to stderr. */
   output(): string
 }
@@ -50,38 +43,21 @@ export async function startRegistry(options: RegistryOptions): Promise<RegistryC
   const socketPath = join(runDir, 'registry.sock')
   const configFile = join(runDir, 'registry.json')
   await writeFile(configFile, JSON.stringify(settings(dataDir, socketPath)), { mode: 0o600 })
-  const stopping = new AbortController()
-  const stopped = once(stopping.signal, 'abort').then(() => 'stopped')
   const upstream = createOwnRegistry({ socketPath, dataDir })
-  const launch = () => launchRegistry(options, { configFile, upstream, signal: stopping.signal })
-  let current: Running | undefined = await launch()
-  const supervised = supervise()
-
-  async function supervise(): Promise<void> {
-    while (!stopping.signal.aborted) {
-      const how = current && (await Promise.race([current.ended, stopped]))
-      if (stopping.signal.aborted) break
-      if (how) log.error({ how }, 'registry ended; starting it again')
-      current = undefined
-      await sleep(RESTART_DELAY_MS, undefined, { signal: stopping.signal }).catch(() => {})
-      if (stopping.signal.aborted) break
-      current = await launch().catch((error) => {
-        log.error({ err: asError(error).message }, 'registry does not start; will retry')
-        return undefined
-      })
-    }
-    if (current) await end(current)
-    current = undefined
-  }
-
+  const child = await supervise({
+    name: 'registry',
+    log,
+    launch: (signal) => launchRegistry(options, { configFile, upstream, signal }),
+    end,
+    delayMs: RESTART_DELAY_MS,
+    delayMaxMs: RESTART_DELAY_MS,
+  })
   return {
     socketPath,
     upstream,
-    pid: () => current?.process.pid,
-    /** Idempotent. */
+    pid: child.pid,
     async stop() {
-      stopping.abort()
-      await supervised
+      await child.stop()
       await rm(socketPath, { force: true })
     },
   }
