@@ -3,15 +3,14 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { appendEvents, type NewEvent } from '../../server/builds/event-store.ts'
-import { createFinish } from '../../server/builds/finish.ts'
 import { endColumns, transition } from '../../server/builds/transitions.ts'
 import type { Db } from '../../server/db/pool.ts'
 import { claimNext } from '../../server/queue/claim.ts'
 import { setSlots } from '../../server/queue/slots.ts'
 import { givenApi } from '../helpers/api.ts'
 import { givenBuild } from '../helpers/builds.ts'
-import { silent } from '../helpers/database.ts'
 import { DIGEST, givenWorker } from '../helpers/fake-worker.ts'
+import { givenFinish } from '../helpers/finish.ts'
 import { framesOf } from '../helpers/frames.ts'
 import { bodyOf } from '../helpers/http.ts'
 
@@ -183,16 +182,7 @@ test('steps are folded to their latest state, counted, and begin anew with each 
 test('weakness 17: who hears of ready finds the image on the build', LIMIT, async (t) => {
   const api = await givenApi(t)
   const { db, listener } = api
-  const finish = createFinish({
-    db,
-    listener,
-    log: silent,
-    tagImage: async () => {},
-    publishImage: async () => {},
-    tagCommit: async () => {},
-  })
-  finish.start()
-  t.after(() => finish.stop())
+  givenFinish(t, { db, listener })
   const { id } = await givenBuild(db)
   await givenWorker(t, api, ({ succeed }) => succeed())
   const frames = await framesOf(api, `/builds/${id}/events?follow=true`)

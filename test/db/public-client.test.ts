@@ -13,11 +13,10 @@ import {
   RateLimitError,
   toFile,
 } from '@onkernel/hypeman'
-import { createFinish } from '../../server/builds/finish.ts'
 import { createLogWriter } from '../../server/pipeline/log-writer.ts'
-import { givenApi, type TestApi, type TestApiOptions } from '../helpers/api.ts'
-import { silent } from '../helpers/database.ts'
+import { givenApi, type TestApiOptions } from '../helpers/api.ts'
 import { aborted, DIGEST, type FakeRun, givenWorker, PROVENANCE } from '../helpers/fake-worker.ts'
+import { givenFinish } from '../helpers/finish.ts'
 import { followToEnd, linesOf, publicClient, statusesOf } from '../helpers/public-client.ts'
 import { DOCKERFILE, tarGzOf } from '../helpers/sources.ts'
 
@@ -30,20 +29,6 @@ async function givenClient(t: TestContext, options: TestApiOptions = {}) {
   return { api, client, source }
 }
 
-/** The part of the server that makes a recorded image `ready`. */
-function givenFinish(t: TestContext, { db, listener }: TestApi): void {
-  const finish = createFinish({
-    db,
-    listener,
-    log: silent,
-    tagImage: async () => {},
-    publishImage: async () => {},
-    tagCommit: async () => {},
-  })
-  finish.start()
-  t.after(() => finish.stop())
-}
-
 test('health', async (t) => {
   const { client } = await givenClient(t)
   assert.deepEqual({ ...(await client.health.check()) }, { status: 'ok' })
@@ -51,7 +36,7 @@ test('health', async (t) => {
 
 test('create, follow, get and list a build that becomes ready', LIMIT, async (t) => {
   const { api, client, source } = await givenClient(t)
-  givenFinish(t, api)
+  givenFinish(t, { db: api.db, listener: api.listener })
   const lines = ['#1 [internal] load build definition', '', 'ünï → 🦊', 'x'.repeat(70_000)]
   const created = await client.builds.create({
     source,

@@ -1,9 +1,8 @@
 // A server whose app is gated, with the real end of builds: tags on commits, `ready`.
 import type { TestContext } from 'node:test'
-import { createFinish } from '../../server/builds/finish.ts'
 import type { BuildRow } from '../../server/builds/store.ts'
 import { tagCommit } from '../../server/git/tags.ts'
-import { silent } from './database.ts'
+import { givenFinish } from './finish.ts'
 import { type GitServer, type GitServerOptions, givenGitServer } from './git-server.ts'
 import type { Repo } from './repo.ts'
 
@@ -27,12 +26,9 @@ export async function givenGatedServer(
   if (gate) await server.db('apps').update({ settings: { gate: true } })
   const { db, listener, repositories, user } = server
   const { id: appId } = await server.app('web')
-  const finish = createFinish({
+  givenFinish(t, {
     db,
     listener,
-    log: silent,
-    tagImage: async () => {},
-    publishImage: async () => {},
     tagCommit: ({ id, commit = '' }) =>
       tagCommit({
         gitdir: repositories.path(appId),
@@ -42,8 +38,6 @@ export async function givenGatedServer(
         user,
       }),
   })
-  finish.start()
-  t.after(() => finish.stop())
   return {
     server,
     repo,
