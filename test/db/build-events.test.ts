@@ -16,7 +16,7 @@ const cancelled = (db: Db, id: string) =>
 const line = (text: string): NewEvent => ({ type: 'log', line: text })
 
 test('following shows status, lines, steps and attempts as they come and ends with the build', {
-  timeout: 20_000,
+  timeout: 180_000,
 }, async (t) => {
   const api = await givenApi(t)
   const { db } = api
@@ -140,14 +140,14 @@ test('who asks for text/plain gets the plain log, of any length', async (t) => {
   assert.equal(await reply.text(), `${[...expected, '#2 ERROR: exit code 3'].join('\n')}\n`)
   const followed = await api.call(`/builds/${id}/logs?follow=true`, {
     headers: { accept: 'text/plain' },
-    signal: AbortSignal.timeout(5000),
+    signal: AbortSignal.timeout(60_000),
   })
   assert.equal(followed.headers.get('content-type'), 'text/event-stream')
   await followed.body?.cancel()
 })
 
 test('weakness 27: a queued build that is followed is kept alive by heartbeats', {
-  timeout: 20_000,
+  timeout: 180_000,
 }, async (t) => {
   const api = await givenApi(t, { sseOptions: { heartbeatMs: 50 } })
   const { id } = await givenBuild(api.db)

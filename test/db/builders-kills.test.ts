@@ -66,7 +66,7 @@ async function given(t: TestContext) {
     const { signal, stdout } = await execa(
       process.execPath,
       ['--import', 'tsx', DOOMED, url, root, when, statement],
-      { reject: false, env: { PATH: `${bin}:${process.env.PATH}` }, timeout: 60_000 },
+      { reject: false, env: { PATH: `${bin}:${process.env.PATH}` }, timeout: 180_000 },
     )
     assert.equal(signal, 'SIGKILL', stdout)
   }

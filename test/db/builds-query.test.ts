@@ -14,7 +14,7 @@ import { givenFinish } from '../helpers/finish.ts'
 import { framesOf } from '../helpers/frames.ts'
 import { bodyOf } from '../helpers/http.ts'
 
-const LIMIT = { timeout: 60_000 }
+const LIMIT = { timeout: 180_000 }
 
 const cancelled = (db: Db, id: string) =>
   transition(db, { id, from: ['queued'], to: 'cancelled', set: endColumns(db) })

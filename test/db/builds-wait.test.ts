@@ -9,7 +9,7 @@ import { givenApi } from '../helpers/api.ts'
 import { givenBuild } from '../helpers/builds.ts'
 import { bodyOf } from '../helpers/http.ts'
 
-const LIMIT = { timeout: 60_000 }
+const LIMIT = { timeout: 180_000 }
 
 const cancelled = (db: Db, id: string) =>
   transition(db, { id, from: ['queued'], to: 'cancelled', set: endColumns(db) })

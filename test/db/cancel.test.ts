@@ -14,7 +14,7 @@ import { aborted, DIGEST, givenWorker, PROVENANCE } from '../helpers/fake-worker
 import { framesOf } from '../helpers/frames.ts'
 import { bodyOf } from '../helpers/http.ts'
 
-const LIMIT = { timeout: 60_000 }
+const LIMIT = { timeout: 180_000 }
 
 const cancel = (api: TestApi, id: string) => api.call(`/builds/${id}`, { method: 'DELETE' })
 
@@ -266,7 +266,7 @@ test(
       ]),
     )
     stop()
-    const ended = await api.queue.waitDone(id, AbortSignal.timeout(20_000))
+    const ended = await api.queue.waitDone(id, AbortSignal.timeout(120_000))
     assert.equal(ended.status, 'cancelled')
   },
 )

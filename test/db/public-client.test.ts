@@ -20,7 +20,7 @@ import { givenFinish } from '../helpers/finish.ts'
 import { followToEnd, linesOf, publicClient, statusesOf } from '../helpers/public-client.ts'
 import { DOCKERFILE, tarGzOf } from '../helpers/sources.ts'
 
-const LIMIT = { timeout: 60_000 }
+const LIMIT = { timeout: 180_000 }
 
 async function givenClient(t: TestContext, options: TestApiOptions = {}) {
   const api = await givenApi(t, options)

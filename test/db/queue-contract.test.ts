@@ -13,7 +13,7 @@ import { setSlots } from '../../server/queue/slots.ts'
 import { givenDatabase, silent } from '../helpers/database.ts'
 import { DIGEST, givenWorker, PROVENANCE } from '../helpers/fake-worker.ts'
 
-const LIMIT = { timeout: 30_000 }
+const LIMIT = { timeout: 180_000 }
 const never = new AbortController().signal
 
 const newBuild = (id: string, overrides: Partial<NewBuild> = {}): NewBuild => ({

@@ -54,7 +54,7 @@ import { testParts } from './parts.ts'
 import { givenRepo, type Repo, remoteUrl } from './repo.ts'
 
 const REGISTRY = 'registry.test:8083'
-const WAIT_MS = 10_000
+const WAIT_MS = 90_000
 
 export interface GitServerOptions {
   archiveLimits?: ArchiveLimits

@@ -14,7 +14,7 @@ import { setupEnv } from '../../server/setup/env.ts'
 import { dropGoPath, goProgram } from '../../server/setup/parts/go.ts'
 
 const VERSION = 'v1.8.0'
-const START_DEADLINE_MS = 30_000
+const START_DEADLINE_MS = 60_000
 const PORT_ATTEMPTS_MAX = 5
 
 /** Built from Go modules when the cache lacks it. */

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-const DEADLINE_MS = 20_000
+const DEADLINE_MS = 90_000
 
 /** Asks again and again until it is so; `what` is for the reader of a failure. */
 export async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {

@@ -16,7 +16,7 @@ import {
 import { givenHttp } from '../../helpers/http.ts'
 
 // What is tested here hangs when it fails.
-const LIMIT = { timeout: 20_000 }
+const LIMIT = { timeout: 180_000 }
 
 type Source = (signal: AbortSignal) => AsyncIterable<{ id: number; data: object }>
 

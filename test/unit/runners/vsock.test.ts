@@ -7,7 +7,7 @@ import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { dialGuest } from '../../../server/runners/vsock.ts'
 
-const SOON = () => AbortSignal.timeout(2_000)
+const SOON = () => AbortSignal.timeout(60_000)
 
 /** A vsock device that hears the request and then does what the test says. */
 async function givenDevice(t: TestContext, answer: (socket: Socket) => void) {
