@@ -15,10 +15,15 @@ export async function requireRoom(db: Queryable, tenant: string, max: number): P
     `select count(*)::int as queued from builds where tenant = ? and status = 'queued'`,
     [tenant],
   )
-  if (row === undefined || row.queued < max) return
+  refuseWithoutRoom(tenant, row?.queued ?? 0, max)
+}
+
+/** Throws AppError `queue_full`. */
+export function refuseWithoutRoom(tenant: string, queued: number, max: number): void {
+  if (queued < max) return
   throw new AppError(
     'queue_full',
-    `${row.queued} builds of ${tenant} are queued already, and at most ${max} may be`,
+    `${queued} builds of ${tenant} are queued already, and at most ${max} may be`,
     {
       hint: 'cancel some, or try again when some are done',
       retryAfterSeconds: QUEUE_FULL_RETRY_SECONDS,

@@ -53,8 +53,8 @@ export function createBuilds(options: BuildsOptions) {
     const [position, waitReason, steps, attempts] = await Promise.all([
       isQueued ? queue.position(row.id) : undefined,
       isQueued ? queue.waitReason() : undefined,
-      readSteps(db, row.id),
-      attemptsFor(principal, row.id),
+      hasOnlyItsFirstEvent(row) ? [] : readSteps(db, row.id),
+      hasOnlyItsFirstEvent(row) ? [] : attemptsFor(principal, row.id),
     ])
     const ended = TERMINAL.has(row.status)
     const shown = { position, waitReason, steps: summarize(steps, { ended }), attempts }
@@ -69,6 +69,9 @@ export function createBuilds(options: BuildsOptions) {
   }
 
   return {
+    /** For whoever may see it. */
+    show,
+
     async get(principal: Principal, id: string): Promise<Build> {
       return show(principal, await own(principal, id))
     },
@@ -196,6 +199,8 @@ export function createBuilds(options: BuildsOptions) {
     }
   }
 }
+
+const hasOnlyItsFirstEvent = ({ lastSeq }: BuildRow) => lastSeq === 1
 
 function maySee(principal: Principal, tenant: string): boolean {
   return tenant === principal.tenant || may(principal, 'build:admin')

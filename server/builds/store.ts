@@ -4,11 +4,11 @@ import { createHash } from 'node:crypto'
 import type { Knex } from 'knex'
 import type { BuilderUse } from '../builders/schema.ts'
 import { lockShared } from '../db/advisory-lock.ts'
-import type { Db, Queryable } from '../db/pool.ts'
+import { notify } from '../db/notices.ts'
+import { type Db, type Queryable, rows } from '../db/pool.ts'
 import { AppError } from '../errors.ts'
 import { QUEUED_BUILDS_PER_TENANT_MAX } from '../limits.ts'
-import { appendEvents } from './event-store.ts'
-import { lockQueue, requireRoom } from './queue-room.ts'
+import { lockQueue, refuseWithoutRoom, requireRoom } from './queue-room.ts'
 import type { BuildRequest, BuildStatus, BuildTags, FailureClass, Provenance } from './schema.ts'
 import type { ShownConfig } from './shown-config.ts'
 
@@ -118,34 +118,31 @@ export function createBuildStore({
      */
     async insert(trx: Knex.Transaction, build: NewBuild): Promise<BuildRow> {
       await lockQueue(trx, build.tenant)
-      await requireRoom(trx, build.tenant, queuedMax)
       await lockShared(trx, sourceLock(build.sourceKey))
-      const [row] = await trx('builds')
-        .insert({
-          id: build.id,
-          tenant: build.tenant,
-          app_id: build.appId ?? null,
-          app: build.app ?? null,
-          push_id: build.pushId ?? null,
-          ref: build.ref ?? null,
-          commit: build.commit ?? null,
-          pusher: build.pusher,
-          request: JSON.stringify(requestOf(build)),
-          builder_key: build.builder?.key ?? null,
-          builder_promotes: build.builder?.promotes ?? false,
-          gate: build.gate ?? null,
-          tags: JSON.stringify(build.tags ?? {}),
-          priority: build.priority ?? 0,
-          source_key: build.sourceKey,
-          source_hash: build.sourceHash,
-          source_bytes: build.sourceBytes,
-        })
-        .onConflict('id')
-        .ignore()
-        .returning('*')
-      if (!row) throw new AppError('already_exists', `there is a build ${build.id} already`)
-      await appendEvents(trx, build.id, [{ type: 'status', status: 'queued' }])
-      await trx.raw(`select pg_notify('hypeman_queue', '')`)
+      const columns = newColumns(build)
+      const names = Object.keys(columns)
+      // By its own snapshot, so not in the statement that waits for the lock.
+      const [row] = await rows<{ waiting: number; id: string | null }>(
+        trx,
+        `with room as (
+           select count(*)::int as waiting from builds where tenant = ? and status = 'queued'
+         ), added as (
+           insert into builds (${names.map((name) => `"${name}"`).join(', ')})
+           select ${names.map(() => '?').join(', ')} from room where waiting < ?
+           on conflict (id) do nothing
+           returning *
+         ), told as (
+           insert into build_events (build_id, seq, type, content)
+           select id, last_seq, 'status', status from added
+         )
+         select room.waiting, added.* from room left join added on true`,
+        [build.tenant, ...Object.values(columns), queuedMax],
+      )
+      if (row?.id == null) {
+        refuseWithoutRoom(build.tenant, row?.waiting ?? 0, queuedMax)
+        throw new AppError('already_exists', `there is a build ${build.id} already`)
+      }
+      notify(trx, 'hypeman_queue', '')
       return toBuild(row)
     },
 
@@ -195,6 +192,30 @@ export function createBuildStore({
         .first('lease_token')
       return row?.lease_token != null && hashLease(row.lease_token) === leaseHash
     },
+  }
+}
+
+function newColumns(build: NewBuild) {
+  return {
+    id: build.id,
+    tenant: build.tenant,
+    app_id: build.appId ?? null,
+    app: build.app ?? null,
+    push_id: build.pushId ?? null,
+    ref: build.ref ?? null,
+    commit: build.commit ?? null,
+    pusher: build.pusher,
+    request: JSON.stringify(requestOf(build)),
+    builder_key: build.builder?.key ?? null,
+    builder_promotes: build.builder?.promotes ?? false,
+    gate: build.gate ?? null,
+    tags: JSON.stringify(build.tags ?? {}),
+    priority: build.priority ?? 0,
+    source_key: build.sourceKey,
+    source_hash: build.sourceHash,
+    source_bytes: build.sourceBytes,
+    /** That of its first status. */
+    last_seq: 1,
   }
 }
 

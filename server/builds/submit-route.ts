@@ -40,8 +40,8 @@ export function submitRoute({ builds, submissions }: SubmitRouteOptions) {
     ],
     async handle({ principal, receive, header }) {
       const key = readIdempotencyKey(header('idempotency-key'))
-      const id = await submissions.submit(principal, receive, key)
-      return { status: 202, json: await builds.get(principal, id) }
+      const build = await submissions.submit(principal, receive, key)
+      return { status: 202, json: await builds.show(principal, build) }
     },
   })
 }

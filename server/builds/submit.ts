@@ -5,7 +5,7 @@ import { createId } from '@paralleldrive/cuid2'
 import type { Knex } from 'knex'
 import type { Principal } from '../auth/principal.ts'
 import type { BuilderApp, Builders } from '../builders/service.ts'
-import type { Db } from '../db/pool.ts'
+import type { Db, Queryable } from '../db/pool.ts'
 import { AppError, DOCKERFILE_REQUIRED, invalidRequest, notFound } from '../errors.ts'
 import { requireSubmodulesReachable } from '../git/submodules.ts'
 import type { ReceiveForm } from '../http/route.ts'
@@ -25,7 +25,7 @@ import { lockQueue } from './queue-room.ts'
 import { requireReachable } from './repo-url.ts'
 import type { BuildRequest } from './schema.ts'
 import { chooseSource } from './source-choice.ts'
-import type { BuildStore, NewBuild } from './store.ts'
+import type { BuildRow, BuildStore, NewBuild } from './store.ts'
 import { requestOf } from './submission.ts'
 
 const DOCKERFILE_DEFAULT = 'Dockerfile'
@@ -83,12 +83,12 @@ export function createSubmissions(options: SubmissionsOptions) {
   const { db, store, queue, objects, builders, findCommit, publicUrl, limits } = options
   const { requireDiskRoom } = options
 
-  /** Returns the id of the queued build, or of the one this request made before. */
+  /** Returns the queued build, or the one this request made before. */
   async function submit(
     principal: Principal,
     receive: ReceiveForm,
     idempotencyKey?: string,
-  ): Promise<string> {
+  ): Promise<BuildRow> {
     await requireDiskRoom()
     const upload: { source?: UploadedSource | undefined } = {}
     try {
@@ -101,13 +101,18 @@ export function createSubmissions(options: SubmissionsOptions) {
         idempotencyKey === undefined
           ? undefined
           : { tenant: principal.tenant, key: idempotencyKey, fingerprint }
-      const before = repeatable && (await repeatedBuild(db, repeatable))
+      const before = repeatable && (await madeBefore(repeatable))
       if (before) return before
       const prepared = await prepare(principal, readFields(form), source)
       return await enqueue(prepared, repeatable)
     } finally {
       await upload.source?.staged.discard()
     }
+  }
+
+  async function madeBefore(request: RepeatableRequest, from: Queryable = db) {
+    const id = await repeatedBuild(from, request)
+    return id === undefined ? undefined : store.get(id, from)
   }
 
   async function prepare(
@@ -181,22 +186,22 @@ export function createSubmissions(options: SubmissionsOptions) {
   async function enqueue(
     { build, app, source, warnings }: Prepared,
     repeatable: RepeatableRequest | undefined,
-  ): Promise<string> {
+  ): Promise<BuildRow> {
     try {
       return await db.transaction(async (trx) => {
         if (build.appId !== undefined) await requireApp(trx, build.appId)
-        await lockQueue(trx, build.tenant)
-        const before = repeatable && (await repeatedBuild(trx, repeatable))
+        if (repeatable) await lockQueue(trx, build.tenant)
+        const before = repeatable && (await madeBefore(repeatable, trx))
         if (before) return before
         await requireNameFree(trx, build)
         const builder = await builderOf(trx, build, app)
-        const { id } = (await queue.enqueue({ ...build, builder }, trx)).build
+        const added = await queue.add(trx, { ...build, builder })
         const lines = warnings.map((text) => ({ type: 'log' as const, line: `warning: ${text}` }))
-        if (lines.length > 0) await appendEvents(trx, id, lines)
-        if (repeatable) await rememberBuild(trx, repeatable, id)
+        if (lines.length > 0) await appendEvents(trx, added.id, lines)
+        if (repeatable) await rememberBuild(trx, repeatable, added.id)
         // Last: what fails above leaves nothing behind.
         await source.keep()
-        return id
+        return added
       })
     } finally {
       await source.discard()

@@ -6,7 +6,7 @@ import type { Knex } from 'knex'
 import { type App, effectiveSettings } from '../apps/schema.ts'
 import type { Builders } from '../builders/service.ts'
 import type { BuildRequest, Submodule } from '../builds/schema.ts'
-import type { BuildRow, BuildStore, NewBuild } from '../builds/store.ts'
+import { type BuildRow, type BuildStore, type NewBuild, toBuild } from '../builds/store.ts'
 import { appCacheScope } from '../cache/keys.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError, DOCKERFILE_REQUIRED } from '../errors.ts'
@@ -90,12 +90,12 @@ export function createIntake(options: IntakeOptions) {
         const latest = await lockAndFindLatest(trx, moved)
         // The reconciler was faster with this very move.
         if (latest?.source === 'reconcile' && latest.newSha === moved.update.newSha) {
-          const queued = await trx('builds').where({ push_id: latest.id }).first('id')
-          if (queued) return queued.id as string
+          const queued = await trx('builds').where({ push_id: latest.id }).first()
+          if (queued) return toBuild(queued)
         }
         return insertBuild(trx, moved, request, archive, { latest })
       })
-      return { build: (await store.get(build))!, warnings: archive.warnings }
+      return { build, warnings: archive.warnings }
     })
   }
 
@@ -111,7 +111,7 @@ export function createIntake(options: IntakeOptions) {
         await lockAndFindLatest(trx, wanted)
         return insertBuild(trx, wanted, request, archive, 'gated')
       })
-      return { build: (await store.get(build))!, warnings: archive.warnings }
+      return { build, warnings: archive.warnings }
     })
   }
 
@@ -126,7 +126,7 @@ export function createIntake(options: IntakeOptions) {
       return insertWith(archive, async (trx) => {
         const latest = await lockAndFindLatest(trx, moved)
         if (latest?.id !== latestPushId) return undefined
-        return insertBuild(trx, moved, request, archive, { latest })
+        return (await insertBuild(trx, moved, request, archive, { latest })).id
       })
     })
   }
@@ -207,7 +207,7 @@ export function createIntake(options: IntakeOptions) {
     request: BuildRequest,
     { source }: Archive,
     after: { latest: PushRow | undefined } | 'gated',
-  ): Promise<string> {
+  ): Promise<BuildRow> {
     const { app, update, pusher } = moved
     const pushId = after === 'gated' ? undefined : await addPush(trx, moved, after.latest)
     const { id, name, tenant } = app
@@ -231,10 +231,10 @@ export function createIntake(options: IntakeOptions) {
       sourceHash: source.sha256,
       sourceBytes: source.bytes,
     }
-    const { build } = await queue.enqueue(added, trx)
+    const build = await queue.add(trx, added)
     await supersede(trx, build, which)
     await source.keep()
-    return build.id
+    return build
   }
 
   return {

@@ -6,6 +6,7 @@ import { TERMINAL } from '../builds/schema.ts'
 import type { BuildRow, BuildStore, NewBuild } from '../builds/store.ts'
 import { endColumns, transitionIn } from '../builds/transitions.ts'
 import { untilStatus } from '../builds/wait.ts'
+import { notify } from '../db/notices.ts'
 import type { Db } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
 import { AppError, notFound } from '../errors.ts'
@@ -49,9 +50,12 @@ export function createQueue({ db, store, buildLog }: QueueOptions) {
 
   return {
     /**
-     * Queues a build, in the caller's transaction when one is given. The same id again is no second build: it
-     * says where the first one is. One that has ended, or is another tenant's, is `already_exists`.
+     * Queues a build. The same id again is no second build: it is the first one. One that has ended, or is
+     * another tenant's, is `already_exists`.
      */
+    add,
+
+    /** The same, in a transaction of its own unless one is given, and where the build stands in the queue. */
     enqueue(build: NewBuild, trx?: Knex.Transaction): Promise<Enqueued> {
       return trx ? enqueueIn(trx, build) : db.transaction((own) => enqueueIn(own, build))
     },
@@ -73,7 +77,7 @@ export function createQueue({ db, store, buildLog }: QueueOptions) {
         }
         if (TERMINAL.has(row.status) || row.result_at !== null) return 'complete'
         await trx('builds').where({ id }).update(asked)
-        await trx.raw(`select pg_notify('hypeman_build', ?)`, [`cancel:${id}`])
+        notify(trx, 'hypeman_build', `cancel:${id}`)
         return 'stopping'
       })
     },
@@ -117,23 +121,20 @@ export function createQueue({ db, store, buildLog }: QueueOptions) {
   }
 
   async function enqueueIn(trx: Knex.Transaction, build: NewBuild): Promise<Enqueued> {
-    const known = (await store.get(build.id, trx)) ?? (await insert(trx, build))
-    if (known.tenant !== build.tenant || TERMINAL.has(known.status)) {
-      throw new AppError('already_exists', `there is a build ${build.id} already`)
-    }
+    const added = await add(trx, build)
     const position = (await queuePositions(trx, [build.id])).get(build.id) ?? 0
-    return { build: known, position }
+    return { build: added, position }
   }
 
-  async function insert(trx: Knex.Transaction, build: NewBuild): Promise<BuildRow> {
+  async function add(trx: Knex.Transaction, build: NewBuild): Promise<BuildRow> {
     try {
       return await store.insert(trx, build)
     } catch (error) {
-      // Somebody else was faster with the same build.
-      const isTaken = error instanceof AppError && error.code === 'already_exists'
-      const other = isTaken ? await store.get(build.id, trx) : undefined
-      if (other) return other
-      throw error
+      if (!(error instanceof AppError)) throw error
+      // Whoever has no room for another one has this one all the same.
+      const known = await store.get(build.id, trx)
+      if (known?.tenant === build.tenant && !TERMINAL.has(known.status)) return known
+      throw known ? new AppError('already_exists', `there is a build ${build.id} already`) : error
     }
   }
 }
