@@ -2,6 +2,8 @@
 // run; nothing is asserted.
 const TOPICS: Record<string, () => Promise<{ run(): Promise<void> }>> = {
   push: () => import('./push.ts'),
+  'push-100mb': () => import('./push-100mb.ts'),
+  pushes: () => import('./pushes.ts'),
   cache: () => import('./cache.ts'),
   'builder-copy': () => import('./builder-copy.ts'),
   garbage: () => import('./garbage.ts'),
@@ -14,7 +16,9 @@ const TOPICS: Record<string, () => Promise<{ run(): Promise<void> }>> = {
 
 const words = process.argv.slice(2)
 const chosen = Object.keys(TOPICS).filter(
-  (name) => words.length === 0 || words.some((word) => name.includes(word)),
+  (name) =>
+    words.length === 0 ||
+    words.some((word) => (word in TOPICS ? name === word : name.includes(word))),
 )
 if (chosen.length === 0) {
   throw new Error(

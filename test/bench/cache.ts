@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { makeRepo, type Repo, remoteUrl } from '../helpers/repo.ts'
 import { median, shortMs, table, times } from './figures.ts'
-import { type BenchServer, startBenchServer } from './pushes.ts'
+import { type BenchServer, startBenchServer } from './timed-push.ts'
 
 const ROUNDS = 3
 const SIDES = {

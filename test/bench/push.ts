@@ -3,7 +3,7 @@
 
 import { bareBuild } from './bare.ts'
 import { median, type Sample, table } from './figures.ts'
-import { pushOnce, startBenchServer } from './pushes.ts'
+import { pushOnce, startBenchServer } from './timed-push.ts'
 
 const ROUNDS = 3
 
