@@ -5,6 +5,7 @@ import { endColumns, transition } from '../../server/builds/transitions.ts'
 import type { Db } from '../../server/db/pool.ts'
 import { givenApi } from '../helpers/api.ts'
 import { givenBuild } from '../helpers/builds.ts'
+import { givenWorkerEntry } from '../helpers/fake-worker.ts'
 import { bodyOf } from '../helpers/http.ts'
 
 const cancelled = (db: Db, id: string) =>
@@ -25,6 +26,7 @@ test('a build is shown with what it has, and absent fields are absent', async (t
   const { call, db } = await givenApi(t)
   const commit = 'a'.repeat(40)
   const { id } = await givenBuild(db, { app: 'web', ref: 'refs/heads/main', commit })
+  await givenWorkerEntry(db)
   const build = await bodyOf(await call(`/builds/${id}`))
   assert.deepEqual(
     { ...build, created_at: 0 },
