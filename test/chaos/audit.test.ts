@@ -1,6 +1,10 @@
 // The auditor where all is well: it has looked, and finds nothing.
 import assert from 'node:assert/strict'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
+import { cgroupsOf, mountsBelow } from './audit/machine.ts'
 import { audit } from './audit.ts'
 import { givenAudited } from './audited.ts'
 
@@ -26,4 +30,19 @@ test('where all is well the auditor finds nothing, also when a lost push may hav
   assert.deepEqual(await audit({ ...input, pushes: [...pushes, lost] }), [])
   const commit = await web.commit('never arrived')
   assert.deepEqual(await audit({ ...input, pushes: [...input.pushes, { ...lost, commit }] }), [])
+})
+
+test('mounts below a data folder and control groups of its builds are found', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'hm-machine-'))
+  t.after(() => rm(dir, { recursive: true, force: true }))
+  const table = join(dir, 'mountinfo')
+  const mount = (point: string) => `36 35 98:0 / ${point} rw,noatime - ext4 /dev/loop0 rw\n`
+  await writeFile(table, ['/', '/data', '/data/pods/x', '/data2/pods/x'].map(mount).join(''))
+  assert.deepEqual(await mountsBelow(['/data', '/run/x'], table), ['mount /data/pods/x'])
+  assert.deepEqual(await mountsBelow(['/no such folder']), [], 'the real table can be read')
+
+  const groups = join(dir, 'memory/service/hypeman-pods')
+  for (const name of ['ours-2', 'another-1']) await mkdir(join(groups, name), { recursive: true })
+  const found = await cgroupsOf([{ id: 'ours' }], dir)
+  assert.deepEqual(found, [`control group ${join(groups, 'ours-2')}`])
 })

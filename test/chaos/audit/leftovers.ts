@@ -5,6 +5,7 @@ import { pathsFor } from '../../../server/paths.ts'
 import { leftovers } from '../../helpers/leftovers.ts'
 import type { Facts } from './facts.ts'
 import type { AuditInput, Finding } from './input.ts'
+import { cgroupsOf, mountsBelow } from './machine.ts'
 import { readRepository } from './repositories.ts'
 
 /** Folders that are empty when nothing is under way. */
@@ -18,12 +19,15 @@ const TRANSIENT = [
 const SOCKETS = /(^|\/)[^/]*\.sock(et)?$/
 
 export async function checkLeftovers(facts: Facts, input: AuditInput): Promise<Finding[]> {
-  const found = [...(await ofRepositories(facts, input)), ...(await cgroupsOf(facts))]
+  const found = [...(await ofRepositories(facts, input)), ...(await cgroupsOf(facts.builds))]
   for (const dataDir of input.dataDirs) {
     found.push(...(await processesOf(dataDir, input.pids)))
     const { podFiles } = await leftovers(dataDir)
     found.push(...podFiles.map((name) => `of a pod in ${dataDir}: ${name}`))
-    found.push(...(await filesOf(dataDir)), ...(await mountsOf(dataDir)))
+    found.push(
+      ...(await filesOf(dataDir)),
+      ...(await mountsBelow([dataDir, pathsFor(dataDir).run])),
+    )
     if (input.isStopped) found.push(...(await socketsOf(dataDir)))
   }
   return found.map((what) => ({ invariant: 'nothing is left', what }))
@@ -70,42 +74,10 @@ async function ofRepositories({ apps }: Facts, { repositories }: AuditInput): Pr
   return (await Promise.all(lists)).flat()
 }
 
-async function mountsOf(dataDir: string): Promise<string[]> {
-  const { run } = pathsFor(dataDir)
-  const mounts = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n')
-  return mounts
-    .map((line) => line.split(' ')[4] ?? '')
-    .filter((point) => [dataDir, run].some((folder) => point.startsWith(`${folder}/`)))
-    .map((point) => `mount ${point}`)
-}
-
 async function socketsOf(dataDir: string): Promise<string[]> {
   const { run } = pathsFor(dataDir)
   const entries = await readdir(run, { recursive: true, withFileTypes: true }).catch(() => [])
   return entries
     .filter((entry) => entry.isSocket() || SOCKETS.test(entry.name))
     .map((entry) => `socket ${join(entry.parentPath, entry.name)}`)
-}
-
-/** Control groups of pods are named after their builds. */
-async function cgroupsOf({ builds }: Facts): Promise<string[]> {
-  const ids = new Set(builds.map(({ id }) => id))
-  const root = '/sys/fs/cgroup'
-  const own = await readFile('/proc/self/cgroup', 'utf8')
-  const paths = own.split('\n').map((line) => line.split(':').slice(2).join(':'))
-  const parents = new Set<string>()
-  const controllers = ['', ...(await readdir(root).catch(() => []))]
-  for (const path of paths) {
-    for (const controller of controllers) {
-      parents.add(join(root, controller, path, 'hypeman-pods'))
-      parents.add(join(root, controller, path, '..', 'hypeman-pods'))
-    }
-  }
-  const lists = [...parents].map(async (parent) => {
-    const names = await readdir(parent).catch(() => [])
-    return names
-      .filter((name) => ids.has(name.replace(/-\d+$/, '')))
-      .map((name) => `control group ${join(parent, name)}`)
-  })
-  return (await Promise.all(lists)).flat()
 }
