@@ -145,14 +145,13 @@ export function offeredAs({ id, env_var: name }: SecretRef): string[] {
   return name === undefined || name === id ? [id] : [id, name]
 }
 
+export const TagKey = z.string().regex(/^[A-Za-z0-9 _.:/=+@-]{1,128}$/, {
+  error: 'must be a tag key: 1 to 128 letters, digits, spaces or _.:/=+@-',
+})
+
 /** User-defined tags of a build, as seed 000 bounds them. */
 export const BuildTags = z
-  .record(
-    z.string().regex(/^[A-Za-z0-9 _.:/=+@-]{1,128}$/, {
-      error: 'must be a tag key: 1 to 128 letters, digits, spaces or _.:/=+@-',
-    }),
-    z.string().max(256),
-  )
+  .record(TagKey, z.string().max(256))
   .refine((tags) => Object.keys(tags).length <= BUILD_TAGS_MAX, {
     error: `at most ${BUILD_TAGS_MAX} tags`,
   })

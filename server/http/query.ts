@@ -1,5 +1,6 @@
 // Words of query strings that several routes share.
 import { z } from 'zod'
+import { TagKey } from '../builds/schema.ts'
 import { BUILD_TAGS_MAX } from '../limits.ts'
 
 /** `true`, `1`, `false` or `0`. */
@@ -31,7 +32,7 @@ export const InstantText = z.iso
 /** `tags[team]=web&tags[env]=prod`: whatever has all of them. */
 export function tagFilter(description: string) {
   return z
-    .record(z.string().min(1).max(128), z.string().max(256))
+    .record(TagKey, z.string().max(256))
     .refine((tags) => Object.keys(tags).length <= BUILD_TAGS_MAX, {
       error: `at most ${BUILD_TAGS_MAX} tags`,
     })

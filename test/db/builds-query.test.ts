@@ -43,6 +43,15 @@ test('weakness 21: the list is paged and filtered by tags, all of them', async (
   assert.deepEqual(await ids(second), [b.id])
 })
 
+test('a filter by a tag that no build can have is refused as that', async (t) => {
+  const { call } = await givenApi(t)
+  for (const path of ['/builds', '/builders']) {
+    const reply = await call(`${path}?${new URLSearchParams({ 'tags[ä]': 'x' })}`)
+    assert.equal(reply.status, 400)
+    assert.match((await bodyOf(reply)).message, /must be a tag key: 1 to 128 letters/)
+  }
+})
+
 test('the list is cut by time, from an instant on and before another', async (t) => {
   const { call, db } = await givenApi(t)
   const days = ['2026-01-01', '2026-01-02', '2026-01-03']
