@@ -82,6 +82,8 @@ const Variables = z.object({
   SERVER_URL: httpUrl.optional(),
   WORKER_TOKEN: z.string().min(1).optional(),
   WORKER_SLOTS: wholeNumber(1, 1000).optional(),
+  METRICS_HOST: z.string().min(1).default('127.0.0.1'),
+  METRICS_PORT: wholeNumber(0, 65_535).optional(),
   DRAIN_TIMEOUT: wholeNumber(0, BUILD_TIMEOUT_SECONDS_MAX).default(DRAIN_SECONDS_DEFAULT),
   ...objectsVariables,
   DATABASE_URL: z
@@ -158,6 +160,8 @@ export interface Config {
   workerToken: string | undefined
   /** Builds this worker runs at once. */
   workerSlots: number
+  /** Where a worker serves its metrics; undefined: nowhere. */
+  metricsAt: { host: string; port: number } | undefined
   /** How long builds may go on after SIGTERM. */
   drainSeconds: number
   /** Of the source archives, the same for all processes; undefined: a folder in the data folder. */
@@ -221,6 +225,8 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     serverUrl: e.SERVER_URL?.replace(/\/+$/, ''),
     workerToken: e.WORKER_TOKEN,
     workerSlots: e.WORKER_SLOTS ?? e.MAX_CONCURRENT_SOURCE_BUILDS,
+    metricsAt:
+      e.METRICS_PORT === undefined ? undefined : { host: e.METRICS_HOST, port: e.METRICS_PORT },
     drainSeconds: e.DRAIN_TIMEOUT,
     objects: objectsSettings(e),
     jwtSecret: e.JWT_SECRET,

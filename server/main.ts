@@ -4,10 +4,12 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { createId } from '@paralleldrive/cuid2'
 import { type Boot, startCore } from './compose/core.ts'
 import { localLink } from './compose/local-link.ts'
+import { requireOwnObjects } from './compose/own-objects.ts'
 import { keepParts } from './compose/parts.ts'
 import { remoteLink } from './compose/remote-link.ts'
 import { startServerCore } from './compose/server-core.ts'
 import { startServerRole } from './compose/server-role.ts'
+import { serveWorkerMetrics } from './compose/worker-metrics.ts'
 import { startWorkerRole, type WorkerRoleOptions } from './compose/worker-role.ts'
 import type { Config } from './config.ts'
 import { makeFolders } from './data-dir.ts'
@@ -79,6 +81,8 @@ async function runWorker(boot: Boot, config: WorkerConfig, workerEnd: WorkerEnd)
   boot.releasers.add('waiting for the server', () => waiting.abort())
   const onRefused = workerEnd.onUnfit
   const link = await remoteLink(core, { url, token, worker: workerName, onRefused }, waiting.signal)
+  await requireOwnObjects(core)
+  await serveWorkerMetrics(core)
   await startWorkerRole(core, { workerName, link, ...workerEnd })
   await keepParts(core)
   core.log.info({ worker: workerName, server: url }, 'ready')

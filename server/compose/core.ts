@@ -7,7 +7,7 @@ import { createListener, type Listener } from '../db/listen.ts'
 import { createDb, type Db } from '../db/pool.ts'
 import { HEARTBEAT_MS } from '../limits.ts'
 import { freeBytesMinOf, requireDiskRoom } from '../objects/disk-room.ts'
-import { openObjects } from '../objects/location.ts'
+import { type ObjectsLocation, openObjects } from '../objects/location.ts'
 import type { Objects } from '../objects/objects.ts'
 import type { Paths } from '../paths.ts'
 import type { Releasers } from '../releasers.ts'
@@ -32,6 +32,7 @@ export interface Core extends Boot {
   store: BuildStore
   buildLog: BuildLog
   objects: Objects
+  objectsLocation: ObjectsLocation
   /** On the disk of DATA_DIR. Throws AppError `disk_full`. */
   requireRoom(): Promise<void>
   metrics: Metrics
@@ -58,7 +59,8 @@ export async function startCore(boot: Boot, options: CoreOptions): Promise<Core>
   await listener.start()
   releasers.add('listener', () => listener.stop())
   const requireRoom = () => requireDiskRoom(paths.dataDir, freeBytesMinOf(config.diskFloorBytes))
-  const opened = await openObjects(config.objects ?? { kind: 'folder', path: paths.objects }, {
+  const objectsLocation = config.objects ?? { kind: 'folder' as const, path: paths.objects }
+  const opened = await openObjects(objectsLocation, {
     temporary: paths.fetchedObjects,
     log: log.child({ mod: 'objects' }),
     requireRoom,
@@ -72,6 +74,7 @@ export async function startCore(boot: Boot, options: CoreOptions): Promise<Core>
     store: createBuildStore({ db }),
     buildLog: createBuildLog({ db, listener, watch: metrics.build.follow }),
     objects: opened.objects,
+    objectsLocation,
     requireRoom,
     metrics,
   }

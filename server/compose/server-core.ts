@@ -4,8 +4,10 @@ import { createRevocation } from '../auth/revocation.ts'
 import { readSecret } from '../auth/secret.ts'
 import { createTokens, type Tokens } from '../auth/tokens.ts'
 import { startEmbedded } from '../db/embedded.ts'
+import { installationId } from '../db/installation.ts'
 import { migrate } from '../db/migrate.ts'
 import type { LfsStore } from '../lfs/store.ts'
+import { claimObjects } from '../objects/owner.ts'
 import { createQueue, type Queue } from '../queue/queue.ts'
 import { setQueueLimits, setSlots } from '../queue/slots.ts'
 import { startRegistry } from '../registry/child.ts'
@@ -60,7 +62,9 @@ export async function startServerCore(boot: Boot): Promise<ServerCore> {
       })
     },
   })
-  const { db, store, buildLog } = core
+  const { db, store, buildLog, objects, objectsLocation: location } = core
+  const installation = await installationId(db)
+  await claimObjects({ objects, location, installation })
   core.metrics.watchQueue(db)
   const secret = await readSecret({ configured: config.jwtSecret, file: paths.jwtSecret })
   const revocation = createRevocation({ db })
@@ -79,7 +83,7 @@ export async function startServerCore(boot: Boot): Promise<ServerCore> {
   return {
     ...core,
     queue: createQueue({ db, store, buildLog }),
-    lfs: await openLfs(core),
+    lfs: await openLfs(core, installation),
     tokens,
     secretCipher,
     upstream,

@@ -2,16 +2,16 @@
 // stream their own bodies; everything else is a row of the route table.
 import { setMaxListeners } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { type AddressInfo, isIPv6 } from 'node:net'
 import Router from '@koa/router'
 import Koa from 'koa'
 import type { Authenticate } from '../auth/authenticate.ts'
-import { HTTP_HEADERS_DEADLINE_MS, HTTP_STOP_GRACE_MS } from '../limits.ts'
+import { HTTP_HEADERS_DEADLINE_MS } from '../limits.ts'
 import type { Served } from '../telemetry/http-metrics.ts'
 import type { Log } from '../telemetry/log.ts'
 import { accessLog } from './access-log.ts'
 import { errorReplies } from './errors.ts'
 import { createReadJson, type JsonBodyOptions } from './json-body.ts'
+import { listen, stopListening } from './listen.ts'
 import { mount, unmatched } from './mount.ts'
 import { createReadForm, type FormLimits } from './multipart.ts'
 import type { Route } from './route.ts'
@@ -84,7 +84,7 @@ export function createHttp(options: HttpOptions): Http {
     listen: (where) => listen(server, where),
     stop() {
       closing.abort()
-      stopped ??= stop(server)
+      stopped ??= stopListening(server)
       return stopped
     },
   }
@@ -108,31 +108,4 @@ function registryMount(registry: HttpOptions['registry']): Koa.Middleware {
     ctx.res.statusCode = 200 // Koa starts with 404; the handler expects an untouched answer
     registry(ctx.req, ctx.res)
   }
-}
-
-function listen(server: Server, { host, port }: { host: string; port: number }): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const fail = (error: NodeJS.ErrnoException) => reject(explain(error, host, port))
-    server.once('error', fail)
-    server.listen(port, host, () => {
-      server.off('error', fail)
-      const { port: taken } = server.address() as AddressInfo
-      resolve(`http://${isIPv6(host) ? `[${host}]` : host}:${taken}`)
-    })
-  })
-}
-
-function explain(error: NodeJS.ErrnoException, host: string, port: number): Error {
-  if (error.code !== 'EADDRINUSE') return error
-  const message = `PORT=${port} on HOST=${host} is taken by another program. Set PORT to a free one; 0 takes any.`
-  return new Error(message, { cause: error })
-}
-
-async function stop(server: Server): Promise<void> {
-  if (!server.listening) return
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-  server.closeIdleConnections()
-  const cut = setTimeout(() => server.closeAllConnections(), HTTP_STOP_GRACE_MS)
-  await closed
-  clearTimeout(cut)
 }

@@ -38,6 +38,6 @@ export const ERROR_MESSAGES: Record<ErrorCode, string> = {
     'build v8xx8ycar6vvro8uxr9b7e9e: 12 connection events were promised, 11 are there',
   disk_full: 'the disk of the server is full',
   database_unavailable: 'the database cannot be reached; try again in a moment',
-  objects_unavailable: 'object storage (bucket builds) failed at storing a source: TimeoutError',
+  objects_unavailable: 'object storage (bucket builds) failed at storing: TimeoutError',
   registry_unavailable: 'the registry does not answer; try again in a moment',
 }

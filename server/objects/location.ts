@@ -48,6 +48,12 @@ export function below(location: ObjectsLocation, name: string): ObjectsLocation 
   return { ...location, prefix: `${location.prefix}${name}/` }
 }
 
+/** As OBJECTS has it, without a slash at its end. */
+export function showLocation(location: ObjectsLocation): string {
+  if (location.kind === 'folder') return location.path
+  return `s3://${location.bucket}/${location.prefix}`.replace(/\/$/, '')
+}
+
 export interface OpenedObjects {
   objects: Objects
   close(): void

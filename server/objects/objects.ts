@@ -1,7 +1,18 @@
 // Source archives as content-addressed files: written to a temporary file while they are hashed, synced,
 // then renamed; a failure leaves nothing.
 import { createHash, randomUUID } from 'node:crypto'
-import { mkdir, open, opendir, readdir, rename, rm, stat } from 'node:fs/promises'
+import {
+  link,
+  mkdir,
+  open,
+  opendir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { AppError } from '../errors.ts'
 import { fsync } from '../fsync.ts'
@@ -49,7 +60,14 @@ export interface Objects {
   list(): AsyncGenerator<{ key: string; bytes: number }>
   /** Ends what a dead server left half written. */
   sweep(): Promise<number>
+  /** The installation whose storage this is, as it was told. */
+  owner(): Promise<string | undefined>
+  /** Tells it, unless it has been told; returns whose it is. */
+  own(installation: string): Promise<string | undefined>
 }
+
+/** Name of the marker that says whose storage it is. */
+export const OWNER_FILE = 'installation'
 
 const KEY = /^sources\/[0-9a-f]{64}$/
 
@@ -109,7 +127,35 @@ export function createLocalObjects(options: LocalObjectsOptions) {
     return { key, sha256: `sha256:${hex}`, bytes, keep, discard }
   }
 
+  const ownerFile = join(root, OWNER_FILE)
+
+  async function owner(): Promise<string | undefined> {
+    const text = await readFile(ownerFile, 'utf8').catch((error) => {
+      if (error.code === 'ENOENT') return ''
+      throw error
+    })
+    return text.trim() || undefined
+  }
+
+  async function own(installation: string): Promise<string | undefined> {
+    const known = await owner()
+    if (known !== undefined) return known
+    await mkdir(temporary, { recursive: true, mode: 0o700 })
+    const name = join(temporary, randomUUID())
+    await writeFile(name, `${installation}\n`, { mode: 0o600, flush: true })
+    // Of two at once, one is first.
+    await link(name, ownerFile).catch((error) => {
+      if (error.code !== 'EEXIST') throw error
+    })
+    await rm(name, { force: true })
+    await fsync(root)
+    return owner()
+  }
+
   return {
+    owner,
+    own,
+
     /** Where an object lies on this host. */
     path,
 

@@ -27,7 +27,16 @@ import {
   S3_PARTS_AT_ONCE,
 } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
-import { hexOf, isKey, ObjectLost, type Objects, requireKey, type StagedObject } from './objects.ts'
+import {
+  hexOf,
+  isKey,
+  ObjectLost,
+  type Objects,
+  OWNER_FILE,
+  requireKey,
+  type StagedObject,
+} from './objects.ts'
+import { createS3Owner } from './s3-owner.ts'
 
 export interface S3Settings {
   bucket: string
@@ -56,6 +65,7 @@ export function createS3Objects(options: S3ObjectsOptions): S3Objects {
   const { bucket: Bucket, prefix, temporary, log } = options
   const client = createClient(options)
   const nameOf = (key: string) => `${prefix}${requireKey(key)}.tar`
+  const owner = createS3Owner(client, { Bucket, Key: `${prefix}${OWNER_FILE}` })
   const ask = <T>(what: string, work: () => Promise<T>) => asking(options, what, work)
 
   async function drop(Key: string): Promise<void> {
@@ -164,6 +174,10 @@ export function createS3Objects(options: S3ObjectsOptions): S3Objects {
 
     sweep: () => ask('sweeping', sweep),
 
+    owner: () => ask('reading whose it is', owner.read),
+
+    own: (installation) => ask('telling whose it is', () => owner.write(installation)),
+
     // Not HEAD: its reply says no more than a number.
     check: () =>
       ask('start', async () => {
@@ -189,33 +203,32 @@ function createClient({ region, endpoint, credentials }: S3Settings): S3Client {
 }
 
 /** The source's own error stays what it is; one of the storage says which, and what it answered. */
-async function asking<T>(
-  { bucket, endpoint }: S3Settings,
-  what: string,
-  work: () => Promise<T>,
-): Promise<T> {
+async function asking<T>(settings: S3Settings, what: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
     if (error instanceof AppError || !isOfStorage(error)) throw error
     const { name, message } = asError(error)
-    const where = endpoint === undefined ? '' : ` at ${endpoint}`
     throw new AppError(
       'objects_unavailable',
-      `object storage (bucket ${bucket}${where}) failed at ${what}: ${name}: ${message}`,
+      `object storage (${place(settings)}) failed at ${what}: ${name}: ${message}`,
       { hint: 'try again; nothing of this was kept', cause: error },
     )
   }
 }
 
-/** Its name and no other: what the SDK says of content that is not what was put there. */
+function place({ bucket, endpoint }: S3Settings): string {
+  return endpoint === undefined ? `bucket ${bucket}` : `bucket ${bucket} at ${endpoint}`
+}
+
+/** It is gone, or the SDK says that its content is not what was put there. */
 const isLost = (error: unknown) =>
   error instanceof Error &&
   (error.name === 'NoSuchKey' || /^checksum mismatch/i.test(error.message))
 
-function lostMessage({ bucket }: S3Settings, key: string, error: unknown): string {
+function lostMessage(settings: S3Settings, key: string, error: unknown): string {
   const { name, message } = asError(error)
-  return `object storage (bucket ${bucket}) does not have ${key}: ${name}: ${message}`
+  return `object storage (${place(settings)}) does not have ${key}: ${name}: ${message}`
 }
 
 function isOfStorage(error: unknown): boolean {

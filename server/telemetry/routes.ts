@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { route } from '../http/route.ts'
 import type { Metrics } from './metrics.ts'
 
-const TYPE = 'text/plain; version=0.0.4; charset=utf-8'
+export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 
 const EXAMPLE = '# TYPE hypeman_build_queue_length gauge\nhypeman_build_queue_length 3\n'
 
@@ -27,7 +27,7 @@ export function metricsRoutes({ metrics }: MetricsRoutesOptions) {
         },
       },
       async handle() {
-        return { status: 200, text: await metrics.prometheus(), type: TYPE }
+        return { status: 200, text: await metrics.prometheus(), type: METRICS_TYPE }
       },
     }),
   ]
