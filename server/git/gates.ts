@@ -7,6 +7,7 @@ import { notify } from '../db/notices.ts'
 import type { Db } from '../db/pool.ts'
 import { asError } from '../errors.ts'
 import type { Queue } from '../queue/queue.ts'
+import { supersede } from '../queue/supersede.ts'
 import type { Log } from '../telemetry/log.ts'
 import { ZERO_OID } from './pkt-line.ts'
 import { insertPush, latestPush, type MovedRef } from './push-store.ts'
@@ -35,7 +36,12 @@ export function createGates({ db, store, queue, repositories, log }: GatesOption
         .update({ gate: 'open' })
       if (opened === 0) return false
       const pushId = await insertPush(trx, moved)
-      await trx('builds').where({ id: buildId }).update({ push_id: pushId })
+      const [row] = await trx('builds')
+        .where({ id: buildId })
+        .update({ push_id: pushId })
+        .returning('*')
+      // Only now is it a newer push of its branch.
+      await supersede(trx, toBuild(row), moved.app.settings.supersede ?? 'off')
       notify(trx, 'hypeman_result', buildId)
       return true
     })
