@@ -10,11 +10,11 @@ import { UnexpectedReply } from '../registry/exchange.ts'
 import type { Publication } from '../registry/publish.ts'
 import { createRounds } from '../rounds.ts'
 import type { Log } from '../telemetry/log.ts'
-import { branchImageOf, moveBranch } from './branch-image.ts'
+import { branchImageOf, giveUpBranch, moveBranch, unpublished } from './branch-image.ts'
 import { type ImageName, parseImageName, requireNotOfApp } from './image-name.ts'
 import { between } from './phases.ts'
 import { type BuildRow, toBuild } from './store.ts'
-import { completedNow, transition } from './transitions.ts'
+import { completedNow, transition, transitionIn } from './transitions.ts'
 
 export interface FinishOptions {
   db: Db
@@ -68,7 +68,7 @@ export function createFinish(options: FinishOptions) {
       only: 'result_at is not null',
       set: {
         completed_at: completedNow(db),
-        published_as: isNewest ? `${branch.repository}:${branch.tag}` : null,
+        published_as: isNewest ? nameOf(branch) : null,
       },
     })
     log.info({ buildId: build.id, digest: build.imageDigest }, 'build ready')
@@ -108,30 +108,49 @@ export function createFinish(options: FinishOptions) {
     return isNewest
   }
 
+  /** What a newer build stood before that failed in the end. */
+  async function publishLate(build: BuildRow): Promise<void> {
+    const branch = branchImageOf(build)
+    if (!branch || !(await publishBranch(build, branch))) return
+    const ready = { id: build.id, status: 'ready' }
+    await db('builds')
+      .where(ready)
+      .update({ published_as: nameOf(branch) })
+    log.info({ buildId: build.id, publishedAs: nameOf(branch) }, 'published after all')
+  }
+
   /** Who asked for an image under a name is not helped by one that is ready without it. */
   async function fail(build: BuildRow, { message: error }: Error): Promise<void> {
-    await transition(db, {
-      id: build.id,
-      from: ['pushing'],
-      to: 'failed',
-      only: 'result_at is not null',
-      set: { completed_at: completedNow(db), failure_class: 'registry', error },
+    await db.transaction(async (trx) => {
+      const ended = await transitionIn(trx, {
+        id: build.id,
+        from: ['pushing'],
+        to: 'failed',
+        only: 'result_at is not null',
+        set: { completed_at: completedNow(trx), failure_class: 'registry', error },
+      })
+      if (ended) await giveUpBranch(trx, build)
     })
     log.warn({ buildId: build.id, error }, 'build failed at its end')
   }
 
   /** What can never be is given up at once, what the registry refuses after some tries, the rest never. */
   async function failed(build: BuildRow, error: Error): Promise<void> {
-    const { tries = 0, refusals = 0 } = waiting.get(build.id) ?? {}
-    const now = isRefused(error) ? refusals + 1 : 0
-    if (isImpossible(error) || now >= FINISH_REFUSALS_MAX) {
-      await fail(build, error)
-      waiting.delete(build.id)
-      return
-    }
+    const isRefusedForGood = refusalsWith(build, error) >= FINISH_REFUSALS_MAX
+    if (!isImpossible(error) && !isRefusedForGood) return tryLater(build, error)
+    await fail(build, error)
+    waiting.delete(build.id)
+  }
+
+  function refusalsWith({ id }: BuildRow, error: Error): number {
+    return isRefused(error) ? (waiting.get(id)?.refusals ?? 0) + 1 : 0
+  }
+
+  function tryLater(build: BuildRow, error: Error): void {
+    const { tries = 0 } = waiting.get(build.id) ?? {}
     const delayMs = Math.min(retryMs * 2 ** tries, FINISH_RETRY_MAX_MS)
     const until = performance.now() + delayMs
-    waiting.set(build.id, { tries: tries + 1, refusals: now, until })
+    waiting.set(build.id, { tries: tries + 1, refusals: refusalsWith(build, error), until })
     log.error({ err: error.message, buildId: build.id, delayMs }, 'finish failed; will retry')
   }
 
@@ -142,14 +161,17 @@ export function createFinish(options: FinishOptions) {
       // A gated build waits for its branch: ready means that the branch has the commit.
       .whereRaw(`gate is distinct from 'closed'`)
       .orderBy('result_at')
-    const ids = new Set(found.map(({ id }) => id))
+    const late = await unpublished(db)
+    const ids = new Set([...found, ...late].map(({ id }) => id))
     for (const id of waiting.keys()) if (!ids.has(id)) waiting.delete(id)
-    for (const row of found) {
-      const build = toBuild(row)
-      if ((waiting.get(build.id)?.until ?? 0) > performance.now()) continue
+    const isDue = ({ id }: BuildRow) => (waiting.get(id)?.until ?? 0) <= performance.now()
+    for (const build of found.map(toBuild).filter(isDue)) {
       await finishOne(build)
         .catch((error) => failed(build, asError(error)))
         .catch((error) => log.error({ err: asError(error).message }, 'finish failed; will retry'))
+    }
+    for (const build of late.filter(isDue)) {
+      await publishLate(build).catch((error) => tryLater(build, asError(error)))
     }
   }
 
@@ -170,6 +192,8 @@ export function createFinish(options: FinishOptions) {
     },
   }
 }
+
+const nameOf = ({ repository, tag }: ImageName) => `${repository}:${tag}`
 
 const causeOf = (error: Error) => (error instanceof PublishError ? error.cause : error)
 

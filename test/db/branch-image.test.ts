@@ -8,11 +8,13 @@ import { claimNext } from '../../server/queue/claim.ts'
 import { createLease, type Lease } from '../../server/queue/lease.ts'
 import { setSlots } from '../../server/queue/slots.ts'
 import { createRegistryClient } from '../../server/registry/client.ts'
+import { unexpected } from '../../server/registry/exchange.ts'
 import { givenDatabase, silent } from '../helpers/database.ts'
 import { PROVENANCE } from '../helpers/fake-worker.ts'
 import { pushImage } from '../helpers/oci.ts'
 import { givenPush, givenPushedApp } from '../helpers/pushes.ts'
 import { bearer, buildToken, givenProxy, givenRegistry, member } from '../helpers/registry.ts'
+import { until } from '../helpers/worker-process.ts'
 
 async function givenBranch(t: TestContext) {
   const { db, listener } = await givenDatabase(t)
@@ -139,6 +141,62 @@ test('a server that dies between the row and the tag moves the tag when it is ba
   assert.equal((await ended('acme2')).publishedAs, 'apps/acme/web:main')
   assert.equal(await pulled(), newer.digest)
   assert.deepEqual(moves, [newer.digest])
+})
+
+/** Refuses the tag of one image, in these words. */
+function refusing(
+  registry: { tag: FinishOptions['tagImage'] },
+  refused: string,
+  status: () => number,
+): FinishOptions['tagImage'] {
+  return async (repository, digest, tag) => {
+    if (!repository.startsWith('apps/') || digest !== refused) {
+      return registry.tag(repository, digest, tag)
+    }
+    throw unexpected('PUT', `/v2/${repository}/manifests/${tag}`, status())
+  }
+}
+
+test('a build that fails for good between the row and the tag leaves the row to the build whose image the tag has', async (t) => {
+  const { db, pushed, start, ended, pulled, registry } = await givenBranch(t)
+  const older = await pushed('acme1')
+  const newer = await pushed('acme2')
+  start({ retryMs: 5, tagImage: refusing(registry, newer.digest, () => 403) })
+  await succeed(older)
+  await ended('acme1')
+  await succeed(newer)
+  const failed = await ended('acme2')
+  assert.deepEqual([failed.status, failed.failureClass], ['failed', 'registry'])
+  const [row, ...more] = await db('branch_images')
+  assert.deepEqual([row.build_id, row.digest, more], ['acme1', older.digest, []])
+  assert.notEqual(row.published_at, null)
+  assert.equal(await pulled(), older.digest)
+})
+
+test('a build that ends while a newer one can’t be published is its branch’s image when that one fails', async (t) => {
+  const { db, pushed, start, ended, pulled, registry } = await givenBranch(t)
+  const older = await pushed('acme1')
+  const newer = await pushed('acme2')
+  let status = 503
+  start({ retryMs: 5, tagImage: refusing(registry, newer.digest, () => status) })
+  await succeed(newer)
+  await until(async () => (await db('branch_images').first())?.build_id === 'acme2')
+  await succeed(older)
+  assert.equal((await ended('acme1')).publishedAs, undefined)
+  assert.equal(await pulled(), 404)
+  status = 403
+  assert.equal((await ended('acme2')).status, 'failed')
+  await until(async () => (await ended('acme1')).publishedAs === 'apps/acme/web:main')
+  assert.equal(await pulled(), older.digest)
+})
+
+test('a branch of which no build is ready has no image when its only build fails at its end', async (t) => {
+  const { db, pushed, start, ended, registry } = await givenBranch(t)
+  const only = await pushed('acme1')
+  start({ retryMs: 5, tagImage: refusing(registry, only.digest, () => 403) })
+  await succeed(only)
+  assert.equal((await ended('acme1')).status, 'failed')
+  assert.deepEqual(await db('branch_images'), [])
 })
 
 test('a build that was queued as apps/<tenant>/<app>:main before there was the app leaves its branch’s image alone', async (t) => {
