@@ -62,6 +62,20 @@ export async function givenObjectStorage(t: TestContext): Promise<ObjectStorage>
 
 const sidecar = (dir: string) => join(dir, 'meta')
 
+/** As a server or a worker is told of it. */
+export function storageEnv(
+  { bucket, region, endpoint = '', credentials }: S3Settings,
+  prefix = 'prod',
+): Record<string, string> {
+  return {
+    OBJECTS: `s3://${bucket}/${prefix}`,
+    S3_ENDPOINT: endpoint,
+    AWS_REGION: region,
+    AWS_ACCESS_KEY_ID: credentials?.accessKeyId ?? '',
+    AWS_SECRET_ACCESS_KEY: credentials?.secretAccessKey ?? '',
+  }
+}
+
 /** It can't be asked which port it took, so one is tried that nobody is given by chance. */
 async function startGateway(
   dir: string,
