@@ -16,6 +16,8 @@ import { givenPush, givenPushedApp } from '../helpers/pushes.ts'
 import { bearer, buildToken, givenProxy, givenRegistry, member } from '../helpers/registry.ts'
 import { until } from '../helpers/worker-process.ts'
 
+const LIMIT = { timeout: 120_000 }
+
 async function givenBranch(t: TestContext) {
   const { db, listener } = await givenDatabase(t)
   const { upstream } = await givenRegistry(t)
@@ -173,22 +175,26 @@ test('a build that fails for good between the row and the tag leaves the row to 
   assert.equal(await pulled(), older.digest)
 })
 
-test('a build that ends while a newer one can’t be published is its branch’s image when that one fails', async (t) => {
-  const { db, pushed, start, ended, pulled, registry } = await givenBranch(t)
-  const older = await pushed('acme1')
-  const newer = await pushed('acme2')
-  let status = 503
-  start({ retryMs: 5, tagImage: refusing(registry, newer.digest, () => status) })
-  await succeed(newer)
-  await until(async () => (await db('branch_images').first())?.build_id === 'acme2')
-  await succeed(older)
-  assert.equal((await ended('acme1')).publishedAs, undefined)
-  assert.equal(await pulled(), 404)
-  status = 403
-  assert.equal((await ended('acme2')).status, 'failed')
-  await until(async () => (await ended('acme1')).publishedAs === 'apps/acme/web:main')
-  assert.equal(await pulled(), older.digest)
-})
+test(
+  'a build that ends while a newer one can’t be published is its branch’s image when that one fails',
+  LIMIT,
+  async (t) => {
+    const { db, pushed, start, ended, pulled, registry } = await givenBranch(t)
+    const older = await pushed('acme1')
+    const newer = await pushed('acme2')
+    let status = 503
+    start({ retryMs: 5, tagImage: refusing(registry, newer.digest, () => status) })
+    await succeed(newer)
+    await until(async () => (await db('branch_images').first())?.build_id === 'acme2')
+    await succeed(older)
+    assert.equal((await ended('acme1')).publishedAs, undefined)
+    assert.equal(await pulled(), 404)
+    status = 403
+    assert.equal((await ended('acme2')).status, 'failed')
+    await until(async () => (await ended('acme1')).publishedAs === 'apps/acme/web:main')
+    assert.equal(await pulled(), older.digest)
+  },
+)
 
 test('a branch of which no build is ready has no image when its only build fails at its end', async (t) => {
   const { db, pushed, start, ended, registry } = await givenBranch(t)

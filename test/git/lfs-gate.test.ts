@@ -37,7 +37,9 @@ test('a gated push brings its git-lfs objects before its branch moves; refused, 
   assert.equal(await tip(), await repo.git('rev-parse', 'HEAD'))
 })
 
-test('the first push of an app may be gated and have git-lfs objects', async (t) => {
+test('the first push of an app may be gated and have git-lfs objects', {
+  timeout: 120_000,
+}, async (t) => {
   const server = await givenGitServer(t)
   const repo = await givenLfsClient(t, server, 'fresh')
   const push = repo.startPush('-o', 'gate', 'hypeman', 'main')
