@@ -29,6 +29,11 @@ const VERBS = {
     process.argv.splice(2, Infinity, ...args)
     await import(inRoot('test/fuzz/fuzz.ts'))
   },
+  async 'test:chaos'(args) {
+    await setUp()
+    process.argv.splice(2, Infinity, ...args)
+    await import(inRoot('test/chaos/chaos.ts'))
+  },
 }
 
 async function setUp() {

@@ -43,6 +43,11 @@ export async function podPids(serverPid: number): Promise<number[]> {
   return [...(await qemuPids(serverPid)), ...(await childrenOf(serverPid, '/bwrap'))]
 }
 
+/** Of the registry that a server runs for itself. */
+export function registryPids(serverPid: number): Promise<number[]> {
+  return childrenOf(serverPid, '/registry.json')
+}
+
 async function childrenOf(serverPid: number, word: string): Promise<number[]> {
   const found: number[] = []
   for (const pid of await readdir('/proc')) {

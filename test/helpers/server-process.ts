@@ -1,21 +1,15 @@
 // A whole server as a process of its own, as `npm start` runs it: own data folder, free port, real parts.
 // Whoever launches it removes it.
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { readSecret } from '../../server/auth/secret.ts'
 import { createTokens } from '../../server/auth/tokens.ts'
 import type { Build } from '../../server/builds/schema.ts'
 import { embeddedUrl } from '../../server/db/embedded.ts'
 import { createDb } from '../../server/db/pool.ts'
 import { pathsFor } from '../../server/paths.ts'
-
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const READY_DEADLINE_MS = 120_000
+import { type Launched, launch } from './launched.ts'
 
 export interface ServerProcess {
   url: string
@@ -43,16 +37,16 @@ export interface ServerProcess {
 export async function launchServer(env: Record<string, string>): Promise<ServerProcess> {
   const dataDir = await mkdtemp(join(tmpdir(), 'hm-e2e-'))
   await chmod(dataDir, 0o711)
-  let running = await launch(dataDir, env)
+  let running = await start(dataDir, env)
   const paths = pathsFor(dataDir)
 
   const server: ServerProcess = {
     get url() {
-      return running.url
+      return running.ready
     },
     dataDir,
     get pid() {
-      return running.child.pid ?? 0
+      return running.pid
     },
     logged: () => running.logged(),
     async token(sub, more = {}) {
@@ -60,7 +54,7 @@ export async function launchServer(env: Record<string, string>): Promise<ServerP
       return createTokens({ secret }).mintApi({ sub, ...more })
     },
     api(path, token, init = {}) {
-      return fetch(`${running.url}${path}`, {
+      return fetch(`${running.ready}${path}`, {
         ...init,
         headers: { ...init.headers, authorization: `Bearer ${token}` },
       })
@@ -83,12 +77,12 @@ export async function launchServer(env: Record<string, string>): Promise<ServerP
         await db.destroy()
       }
     },
-    kill: (signal) => end(running.child, signal),
+    kill: (signal) => end(running, signal),
     async restart() {
-      running = await launch(dataDir, env)
+      running = await start(dataDir, env)
     },
     async remove() {
-      await end(running.child, 'SIGTERM')
+      await end(running, 'SIGTERM')
       await rm(dataDir, { recursive: true, force: true })
       await rm(paths.run, { recursive: true, force: true })
     },
@@ -96,36 +90,10 @@ export async function launchServer(env: Record<string, string>): Promise<ServerP
   return server
 }
 
-interface Running {
-  child: ChildProcess
-  url: string
-  logged(): string
-}
+const start = (dataDir: string, env: Record<string, string>) =>
+  launch('server', { DATA_DIR: dataDir, PORT: '0', ...env })
 
-async function launch(dataDir: string, env: Record<string, string>): Promise<Running> {
-  const args = ['--import', 'tsx', 'server/cli.ts', 'start']
-  const child = spawn(process.execPath, args, {
-    cwd: ROOT,
-    env: { ...process.env, DATA_DIR: dataDir, PORT: '0', LOG_LEVEL: 'info', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  let log = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    log += text
-  })
-  const lines = createInterface({ input: child.stdout })
-  const deadline = setTimeout(() => child.kill('SIGKILL'), READY_DEADLINE_MS)
-  const url = await new Promise<string>((resolve, reject) => {
-    lines.once('line', (line) => resolve(/^hypeman ready (http:\S+)$/.exec(line)?.[1] ?? ''))
-    child.once('exit', (code) => reject(new Error(`the server ended with ${code}: ${log}`)))
-  }).finally(() => clearTimeout(deadline))
-  if (!url) throw new Error(`the first line on stdout was not the ready line: ${log}`)
-  return { child, url, logged: () => log }
-}
-
-async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  const gone = once(child, 'exit')
+async function end({ child, ended }: Launched, signal: NodeJS.Signals): Promise<void> {
   child.kill(signal)
-  await gone
+  await ended
 }

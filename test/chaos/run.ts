@@ -1,0 +1,170 @@
+// One run: a world, clients that use it, faults that break it; then everything comes back, every build ends, and
+// the auditor looks at what is left. Returns what contradicts a promise.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { RECONCILE_INTERVAL_MS } from '../../server/limits.ts'
+import { pathsFor } from '../../server/paths.ts'
+import { registryPids } from '../helpers/leftovers.ts'
+import type { RunnerName } from '../helpers/pods.ts'
+import { type AuditInput, audit, type Finding } from './audit.ts'
+import { runClient } from './client.ts'
+import { unexpected } from './expectations.ts'
+import { inject } from './faults.ts'
+import { createLedger, type Ledger } from './ledger.ts'
+import { APPS, type Plan, planOf } from './plan.ts'
+import { LIMITS, startWorld, type World } from './world.ts'
+
+export interface ChaosOptions {
+  seed: number
+  /** How long faults and clients go on. */
+  durationMs: number
+  clients: number
+  workers: number
+  runner: RunnerName
+  /** Between two faults. */
+  gapMs: { min: number; max: number }
+  /** A short run does not wait for what only time brings: leases that run out, the next round of the reconciler. */
+  isShort: boolean
+  say(text: string): void
+  /** Ends it early; what was begun is still audited. */
+  signal?: AbortSignal
+}
+
+export interface ChaosResult {
+  findings: Finding[]
+  pushes: number
+  builds: number
+  /** Folder of logs, when there is something to look into. */
+  logs?: string
+}
+
+const QUIET_DEADLINE_MS = 15 * 60_000
+
+export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
+  const started = Date.now()
+  const say = (text: string) =>
+    options.say(`[${((Date.now() - started) / 1000).toFixed(1).padStart(6)} s] ${text}`)
+  const plan = planOf(options)
+  const ledger = createLedger()
+  const findings: Finding[] = []
+  const onSurprise = (what: string) => {
+    say(`SURPRISE: ${what}`)
+    findings.push({ invariant: 'a process ends only when it is asked to', what })
+  }
+  const world = await startWorld({ ...options, onSurprise })
+  try {
+    await makeApps(world, plan)
+    say(`server, ${options.workers} workers and ${options.clients} clients in ${world.root}`)
+    await breakThings(world, plan, ledger, { ...options, say })
+    await settle(world, options, say)
+    const [{ count } = { count: 0 }] = await world.db('builds').count<{ count: number }[]>()
+    findings.push(...(await unexpected(world.db, ledger)))
+    findings.push(...(await audit(await auditInput(world, ledger))))
+    await world.stop()
+    say('server and workers have ended')
+    findings.push(...(await audit({ ...(await auditInput(world, ledger)), pids: [] })))
+    return { findings, pushes: ledger.pushes.length, builds: Number(count), ...(await logs(world)) }
+  } finally {
+    await world.stop()
+    await world.close()
+    await world.removeFolders()
+  }
+
+  async function logs({ root }: World) {
+    if (findings.length === 0) return {}
+    const folder = `${root}-logs`
+    await world.saveLogs(folder)
+    return { logs: folder }
+  }
+}
+
+async function makeApps(world: World, { clients }: Plan): Promise<void> {
+  const branches = [...new Set(clients.map(({ branch }) => branch))]
+  for (const { tenant, name, settings } of APPS) {
+    const policy = { memory_mb: 512, cpus: 1 }
+    const body = JSON.stringify({ name, deploy_branches: branches, policy, ...settings })
+    const headers = { 'content-type': 'application/json' }
+    const init = { method: 'POST', headers, body }
+    const reply = await world.api('/apps', await world.token(tenant), init)
+    if (reply.status !== 201) throw new Error(`POST /apps: ${await reply.text()}`)
+  }
+}
+
+type Broken = Pick<ChaosOptions, 'durationMs' | 'isShort' | 'signal' | 'say'>
+
+/** Until the time is over, every fault is mended, and every client knows what became of its last act. */
+async function breakThings(
+  world: World,
+  plan: Plan,
+  ledger: Ledger,
+  { durationMs, isShort, signal, say }: Broken,
+): Promise<void> {
+  const stopping = new AbortController()
+  const over = AbortSignal.any([stopping.signal, ...(signal ? [signal] : [])])
+  const clients = plan.clients.map((client, i) =>
+    runClient({ name: `client-${i + 1}`, plan: client, world, ledger, stopping: over, say }),
+  )
+  const began = Date.now()
+  const untilMs = (atMs: number) =>
+    sleep(began + atMs - Date.now(), undefined, { signal: over }).catch(() => {})
+  const faults: Promise<void>[] = []
+  for (const fault of plan.faults) {
+    await untilMs(fault.atMs)
+    if (over.aborted) break
+    faults.push(inject(fault, { world, leases: isShort ? 'expire' : 'wait' }, say))
+  }
+  await untilMs(durationMs)
+  stopping.abort()
+  await Promise.all(faults)
+  for (const kept of [world.server, ...world.workers]) await kept.up()
+  say('the last fault is mended')
+  await Promise.all(clients)
+  say('the last client has its answer')
+}
+
+/** A push that nobody has heard of is found by the next round of the reconciler, or at the next start. */
+async function settle(world: World, { isShort }: ChaosOptions, say: (text: string) => void) {
+  if (isShort) {
+    await world.server.down('SIGTERM', 0)
+    await world.server.up()
+  } else {
+    await sleep(RECONCILE_INTERVAL_MS + 5_000)
+  }
+  const deadline = Date.now() + QUIET_DEADLINE_MS
+  for (;;) {
+    const left = await world.db('builds').whereNull('completed_at').select('id', 'status')
+    if (left.length === 0) return say('every build has ended')
+    if (Date.now() > deadline) {
+      return say(
+        `builds that do not end: ${left.map(({ id, status }) => `${id} ${status}`).join(', ')}`,
+      )
+    }
+    await sleep(500)
+  }
+}
+
+async function auditInput(world: World, ledger: Ledger): Promise<AuditInput> {
+  const { server, workers, dataDirs, url, postgres } = world
+  const tenants = [...new Set(APPS.map(({ tenant }) => tenant))]
+  const names = (await world.db('builds').distinct('worker').whereNotNull('worker')) as {
+    worker: string
+  }[]
+  const serverPid = server.pid()
+  const pids = [serverPid, ...workers.map((worker) => worker.pid())].filter(
+    (pid) => pid !== undefined,
+  )
+  return {
+    databaseUrl: postgres.url,
+    repositories: pathsFor(dataDirs.server).repositories,
+    registryUrl: url,
+    token: await world.token('root', { admin: true }),
+    dataDirs: [dataDirs.server, ...dataDirs.workers],
+    pids: [...pids, ...(serverPid === undefined ? [] : await registryPids(serverPid))],
+    limits: {
+      global: LIMITS.global,
+      perTenant: Object.fromEntries(tenants.map((tenant) => [tenant, LIMITS.perTenant])),
+      perWorkerSlots: Object.fromEntries(names.map(({ worker }) => [worker, LIMITS.perWorker])),
+    },
+    pushes: ledger.pushes,
+    cancelled: ledger.cancelled,
+  }
+}
