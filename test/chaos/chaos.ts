@@ -1,5 +1,5 @@
-// `npm run test:chaos [-- --seed N --minutes M --clients N --workers N --runner bubblewrap|qemu]`: everything is
-// broken at random while clients push and cancel, and every promise must hold afterwards.
+// `npm run test:chaos [-- --seed N --minutes M --clients N --workers N --runner bubblewrap|qemu] [--logs FOLDER]`: everything
+// is broken at random while clients push and cancel, and every promise must hold afterwards.
 import { parseArgs } from 'node:util'
 import { z } from 'zod'
 import { runChaos } from './run.ts'
@@ -16,15 +16,16 @@ const Options = z.object({
   clients: wholeNumber(50).default(6),
   workers: wholeNumber(16).default(2),
   runner: z.enum(['bubblewrap', 'qemu']).default('bubblewrap'),
+  logs: z.string().min(1).optional(),
 })
 
 const text = { type: 'string' } as const
 const { values } = parseArgs({
-  options: { seed: text, minutes: text, clients: text, workers: text, runner: text },
+  options: { seed: text, minutes: text, clients: text, workers: text, runner: text, logs: text },
 })
 const parsed = Options.safeParse(values)
 if (!parsed.success) throw new Error(z.prettifyError(parsed.error))
-const { seed, minutes, clients, workers, runner } = parsed.data
+const { seed, minutes, clients, workers, runner, logs: logsFolder } = parsed.data
 const again = `npm run test:chaos -- --seed ${seed} --minutes ${minutes} --clients ${clients} --workers ${workers} --runner ${runner}`
 
 const say = (line: string) => void process.stdout.write(`${line}\n`)
@@ -41,6 +42,7 @@ const { findings, pushes, builds, logs } = await runChaos({
   gapMs: { min: 3_000, max: 15_000 },
   isShort: false,
   say,
+  logs: logsFolder,
   signal: interrupted.signal,
 })
 for (const { invariant, what } of findings) say(`\nNOT SO: ${invariant}\n${what}`)

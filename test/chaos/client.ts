@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { makeRepo, type Repo, type RunningPush, remoteUrl } from '../helpers/repo.ts'
 import { formOf, tarGzOf } from '../helpers/sources.ts'
+import { followThrough } from './follower.ts'
 import type { Ledger, Verdict } from './ledger.ts'
 import type { Action, ClientPlan, PushAction } from './plan.ts'
 import { push } from './push.ts'
@@ -45,12 +46,18 @@ export async function runClient(options: ClientOptions): Promise<void> {
     join(world.root, 'clients', name),
     remoteUrl(world.url, token, `/${app.name}.git`),
   )
+  const followed: Promise<void>[] = []
   let count = 0
   for (const action of plan.actions) {
-    if (stopping.aborted) return
+    if (stopping.aborted) break
     count += 1
     await act(action)
     await sleep(action.pauseMs, undefined, { signal: stopping }).catch(() => {})
+  }
+  await Promise.all(followed)
+
+  async function follow(id: string): Promise<void> {
+    ledger.surprises.push(...(await followThrough(world, { id, token })))
   }
 
   async function act(action: Action): Promise<void> {
@@ -84,7 +91,9 @@ export async function runClient(options: ClientOptions): Promise<void> {
         outcome,
         detail,
       })
-      say(`${name} pushes ${action.content} ${commit.slice(0, 8)} to ${app.name}: ${outcome}`)
+      if (outcome !== 'unknown' || tries === 1) {
+        say(`${name} pushes ${action.content} ${commit.slice(0, 8)} to ${app.name}: ${outcome}`)
+      }
       // Who has left does not ask again; who was cut off does.
       if (outcome !== 'unknown' || isLeft) return
       if (tries === TRIES_MAX) return void ledger.surprises.push(`is never answered: ${detail}`)
@@ -147,6 +156,7 @@ export async function runClient(options: ClientOptions): Promise<void> {
     if (reply.status === 202) {
       const { id, commit } = JSON.parse(reply.text) as { id: string; commit?: string }
       say(`${name} submits ${id}`)
+      followed.push(follow(id))
       ledger.submitted.set(id, verdict ?? ledger.commits.get(commit ?? '') ?? 'passes')
     } else if (verdict !== undefined) {
       ledger.surprises.push(`${name} uploads and is refused: ${reply.status} ${reply.text}`)

@@ -8,6 +8,7 @@ import type { World } from './world.ts'
 
 /** Beyond its lease. */
 const FROZEN_LONG_MS = LEASE_MS + 8_000
+const LOOK_MS = 50
 
 export interface FaultOptions {
   world: World
@@ -16,34 +17,43 @@ export interface FaultOptions {
    * which takes a short run no time.
    */
   leases: 'wait' | 'expire'
+  say(text: string): void
+  /** Nothing begins after it. */
+  signal: AbortSignal
 }
 
-/** Done when all is as before; says what it did. Skips what is away already. */
+/** Waits until what it is about is there; done when all is as before. Says what it did. */
 export async function inject(
   fault: Fault,
-  { world, leases }: FaultOptions,
-  say: (text: string) => void,
+  { world, leases, say, signal }: FaultOptions,
 ): Promise<void> {
   const { server, workers, postgres } = world
   const { forMs } = fault
   const worker = workers[fault.worker]!
-  const down = async (kept: Kept, signal: NodeJS.Signals, what: string) => {
-    if (kept.pid() === undefined) return say(`${what}: it is away already`)
+  const down = async (kept: Kept, how: NodeJS.Signals, what: string) => {
+    if (!(await found(async () => kept.pid() !== undefined, signal))) return
     say(`${what}, back after ${forMs} ms`)
-    await kept.down(signal, forMs)
+    await kept.down(how, forMs)
   }
-  const databaseDown = async (signal: 'SIGKILL' | 'SIGINT', what: string) => {
-    if (!postgres.isUp()) return say(`${what}: it is away already`)
+  const databaseDown = async (how: 'SIGKILL' | 'SIGINT', what: string) => {
+    if (!(await found(async () => postgres.isUp(), signal))) return
     say(`${what}, back after ${forMs} ms`)
-    await postgres.down(signal)
+    await postgres.down(how)
     await sleep(forMs)
     await postgres.up()
   }
-  const killOne = async (pids: number[], what: string) => {
-    const [pid] = pids
-    if (pid === undefined) return say(`${what}: there is none`)
+  const killOne = async (kept: Kept, pidsOf: (pid: number) => Promise<number[]>, what: string) => {
+    const pid = await found(async () => (await pidsOf(kept.pid() ?? -1))[0], signal)
+    if (!pid) return
     say(`${what} (${pid})`)
     kill(pid)
+  }
+  const freeze = async (kept: Kept, thawed: () => Promise<void>, what: string) => {
+    if (!(await found(async () => kept.pid() !== undefined, signal))) return
+    say(what)
+    kept.signal('SIGSTOP')
+    await thawed()
+    kept.signal('SIGCONT')
   }
 
   switch (fault.kind) {
@@ -52,36 +62,31 @@ export async function inject(
     case 'stop-server':
       return down(server, 'SIGTERM', 'SIGTERM server')
     case 'freeze-server':
-      say(`SIGSTOP server for ${forMs} ms`)
-      return freeze(server, forMs)
+      return freeze(server, () => sleep(forMs), `SIGSTOP server for ${forMs} ms`)
     case 'kill-worker':
       return down(worker, 'SIGKILL', `kill -9 ${worker.name}`)
     case 'drain-worker':
       return down(worker, 'SIGTERM', `SIGTERM ${worker.name}`)
     case 'freeze-worker':
-      say(`SIGSTOP ${worker.name} beyond its leases`)
-      return leases === 'wait' ? freeze(worker, FROZEN_LONG_MS) : expireFrozen(world, worker)
+      return freeze(
+        worker,
+        () => (leases === 'wait' ? sleep(FROZEN_LONG_MS) : expireLeases(world, worker)),
+        `SIGSTOP ${worker.name} beyond its leases`,
+      )
     case 'kill-pod':
-      return killOne(await podPids(worker.pid() ?? -1), `kill -9 a pod of ${worker.name}`)
+      return killOne(worker, podPids, `kill -9 a pod of ${worker.name}`)
     case 'kill-postgres':
       return databaseDown('SIGKILL', 'kill -9 PostgreSQL')
     case 'restart-postgres':
       return databaseDown('SIGINT', 'fast shutdown of PostgreSQL')
     case 'kill-registry':
-      return killOne(await registryPids(server.pid() ?? -1), 'kill -9 registry')
+      return killOne(server, registryPids, 'kill -9 registry')
   }
 }
 
-async function freeze(kept: Kept, forMs: number): Promise<void> {
-  kept.signal('SIGSTOP')
-  await sleep(forMs)
-  kept.signal('SIGCONT')
-}
-
-/** Stopped for a moment that is made to be longer than its leases. */
-async function expireFrozen({ db }: World, worker: Kept): Promise<void> {
+/** As if so much time had passed; the server takes the builds back meanwhile. */
+async function expireLeases({ db }: World, worker: Kept): Promise<void> {
   const { ready: name } = await worker.up()
-  worker.signal('SIGSTOP')
   await sleep(1_000)
   await db('builds')
     .where({ worker: name })
@@ -89,7 +94,16 @@ async function expireFrozen({ db }: World, worker: Kept): Promise<void> {
     .update({ lease_until: db.raw(`clock_timestamp() - interval '1 s'`) })
     .catch(() => {}) // the database is away as well: then it keeps its leases
   await sleep(REAPER_INTERVAL_MS + 1_000)
-  worker.signal('SIGCONT')
+}
+
+/** Looks until it is there; undefined when the run is over before. */
+async function found<T>(look: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  while (!signal.aborted) {
+    const seen = await look()
+    if (seen) return seen
+    await sleep(LOOK_MS)
+  }
+  return undefined
 }
 
 function kill(pid: number): void {

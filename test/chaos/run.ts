@@ -25,6 +25,8 @@ export interface ChaosOptions {
   /** A short run does not wait for what only time brings: leases that run out, the next round of the reconciler. */
   isShort: boolean
   say(text: string): void
+  /** Folder for what the processes log; without it they are kept only when there is something to look into. */
+  logs?: string | undefined
   /** Ends it early; what was begun is still audited. */
   signal?: AbortSignal
 }
@@ -70,8 +72,8 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   }
 
   async function logs({ root }: World) {
-    if (findings.length === 0) return {}
-    const folder = `${root}-logs`
+    if (findings.length === 0 && options.logs === undefined) return {}
+    const folder = options.logs ?? `${root}-logs`
     await world.saveLogs(folder)
     return { logs: folder }
   }
@@ -110,7 +112,8 @@ async function breakThings(
   for (const fault of plan.faults) {
     await untilMs(fault.atMs)
     if (over.aborted) break
-    faults.push(inject(fault, { world, leases: isShort ? 'expire' : 'wait' }, say))
+    const leases = isShort ? 'expire' : 'wait'
+    faults.push(inject(fault, { world, leases, say, signal: over }))
   }
   await untilMs(durationMs)
   stopping.abort()
