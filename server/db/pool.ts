@@ -33,6 +33,8 @@ export function createDb(url: string, { poolMax = 20, idleInTransactionMs }: DbO
     },
     pool: { min: 0, max: poolMax, idleTimeoutMillis: 30_000 },
     acquireConnectionTimeout: DATABASE_CONNECT_DEADLINE_MS,
+    // It would print on stdout; whoever asks the database hears of what goes wrong.
+    log: { debug() {}, warn() {}, error() {}, deprecate() {} },
   })
   const notices = createNotices(db)
   db.userParams = { notices }

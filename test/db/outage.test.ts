@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { readEvents } from '../../server/builds/event-store.ts'
+import { untilDatabase } from '../../server/db/gone.ts'
 import { createDb } from '../../server/db/pool.ts'
 import { createLogWriter } from '../../server/pipeline/log-writer.ts'
 import { startWatchdog } from '../../server/pipeline/watchdog.ts'
@@ -123,5 +124,21 @@ test('a build goes on past its lease while the database is away, but not forever
     assert.equal(watch.reason, 'lease_lost')
   } finally {
     watch.close()
+  }
+})
+
+test('a connection that the database has ended puts no line on stdout, which has the ready line alone', async (t) => {
+  const way = await cuttable(t, (await givenDatabase(t)).url)
+  const printed = t.mock.method(console, 'log', () => {})
+  const db = createDb(way.url)
+  try {
+    await db.raw('select 1')
+    await way.cut()
+    await way.restore()
+    const late = AbortSignal.timeout(30_000)
+    await untilDatabase(async () => db.raw('select 1'), late)
+    assert.deepEqual(printed.mock.calls, [])
+  } finally {
+    await db.destroy()
   }
 })
