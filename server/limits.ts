@@ -315,6 +315,9 @@ export const REFERRER_BYTES_MAX = 32 * KiB
 export const REGISTRY_IDLE_MAX_MS = 300_000
 /** A push or pull waits so long for a database that is away, so that builds survive its restart. */
 export const REGISTRY_DATABASE_WAIT_MS = 60_000
+/** On a worker of its own machine: so long for a server that is away, as it is in a restart. */
+export const REGISTRY_SERVER_WAIT_MS = 60_000
+export const REGISTRY_SERVER_RETRY_MS = 500
 export const REGISTRY_REDIRECTS_MAX = 3
 export const REGISTRY_START_DEADLINE_MS = 15_000
 

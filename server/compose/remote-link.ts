@@ -1,6 +1,9 @@
 // The seam between the roles when the server is another process, reached by SERVER_URL.
+import { REGISTRY_SERVER_WAIT_MS } from '../limits.ts'
 import { createMirrorNotes } from '../mirror/notes.ts'
+import { untilThere } from '../registry/away.ts'
 import { createRegistryClient } from '../registry/client.ts'
+import { UnexpectedReply } from '../registry/exchange.ts'
 import { createRegistryRelay } from '../registry/relay.ts'
 import type { ServerLink } from '../workers/link.ts'
 import { createRemoteServer } from '../workers/remote-server.ts'
@@ -38,7 +41,9 @@ export async function remoteLink(
     grant: server.grant,
     findImage(repository, digest, password) {
       const upstream = { kind: 'url', url, username: 'worker', password } as const
-      return createRegistryClient({ upstream }).findImage(repository, digest)
+      const find = () => createRegistryClient({ upstream }).findImage(repository, digest)
+      const isAway = (error: unknown) => !(error instanceof UnexpectedReply && error.isRefusal)
+      return untilThere(find, isAway, { waitMs: REGISTRY_SERVER_WAIT_MS })
     },
     registryService: guestRegistry(relay),
     mirrors: { hosts: welcome.mirror_hosts, follow: notes.follow },

@@ -29,8 +29,12 @@ export function redactOutcome(outcome: Outcome, { text }: Redactor): Outcome {
 export function toFailure(result: BuildResult, trouble?: string): BuildFailure {
   const { failure_class: failureClass = 'infra', error = 'the build failed' } = result
   const more = failureClass === 'source' && trouble !== undefined ? ` (${trouble})` : ''
-  return new BuildFailure(failureClass, error + more)
+  const mayRetry = failureClass === 'registry' && REGISTRY_AWAY.test(error)
+  return Object.assign(new BuildFailure(failureClass, error + more), { mayRetry })
 }
+
+/** In BuildKit's words: it has tried for a while, and nobody has answered, or not now. */
+const REGISTRY_AWAY = /: 50[234] |connection re(?:set|fused)|\bEOF\b|broken pipe|i\/o timeout/
 
 /** The end of an attempt that was stopped from outside. */
 export async function concludeStopped(

@@ -3,9 +3,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import { asError } from '../errors.ts'
+import { REGISTRY_SERVER_WAIT_MS } from '../limits.ts'
 import type { MirrorEvent } from '../mirror/mirror.ts'
 import { NOTE_HEADER, readNote } from '../mirror/note-header.ts'
 import type { Log } from '../telemetry/log.ts'
+import { isUnconnected, untilThere } from './away.ts'
 import { unlessGone } from './client-gone.ts'
 import { parseRoute } from './names.ts'
 import { replyOci } from './replies.ts'
@@ -20,6 +22,7 @@ export interface RegistryRelayOptions {
   log: Log
   /** Told what a mirror of the server did for a build. */
   onMirrored?: (event: MirrorEvent) => void
+  serverWaitMs?: number
 }
 
 const HOP_BY_HOP = new Set([
@@ -36,7 +39,12 @@ const HOP_BY_HOP = new Set([
 ])
 const REALM = /realm="[^"]*\/v2\/token"/
 
-export function createRegistryRelay({ url, log, onMirrored }: RegistryRelayOptions) {
+export function createRegistryRelay({
+  url,
+  log,
+  onMirrored,
+  serverWaitMs = REGISTRY_SERVER_WAIT_MS,
+}: RegistryRelayOptions) {
   const upstream = { kind: 'url', url, username: undefined, password: undefined } as const
 
   async function carry(req: IncomingMessage, res: ServerResponse): Promise<void> {
@@ -44,11 +52,17 @@ export function createRegistryRelay({ url, log, onMirrored }: RegistryRelayOptio
     const hasBody = method === 'POST' || method === 'PUT' || method === 'PATCH'
     if (!hasBody) req.resume()
     await unlessGone(res, async (signal) => {
-      const reply = await openUpstream(upstream, {
+      const request = {
         method,
         path: req.url ?? '',
         headers: endToEnd(req.headers),
         body: hasBody ? req : undefined,
+        signal,
+      }
+      // A body can be sent once only.
+      const isAway = hasBody ? isUnconnected : () => true
+      const reply = await untilThere(() => openUpstream(upstream, request), isAway, {
+        waitMs: serverWaitMs,
         signal,
       })
       const { [NOTE_HEADER]: note, ...headers } = endToEnd(reply.headers)
@@ -77,6 +91,7 @@ export function createRegistryRelay({ url, log, onMirrored }: RegistryRelayOptio
       await carry(req, res)
     } catch (error) {
       if (res.destroyed || res.writableEnded) return
+      req.resume()
       log.warn({ err: asError(error).message, method: req.method, path }, 'server unavailable')
       replyOci(res, 503, 'UNAVAILABLE', 'the registry cannot be reached; try again')
     }

@@ -19,7 +19,19 @@ export function send(
   })
   // The registry may answer before the body is sent; then its answer counts, not the broken upload.
   if (body === undefined || Buffer.isBuffer(body)) sent.end(body)
-  else if (through) pipeline(body, through, sent).catch((error) => sent.destroy(error))
-  else pipeline(body, sent).catch(() => {})
+  else {
+    onConnected(sent, () => {
+      if (through) pipeline(body, through, sent).catch((error) => sent.destroy(error))
+      else pipeline(body, sent).catch(() => {})
+    })
+  }
   return replied
+}
+
+/** Nothing of a body is taken before: where nobody listens it may be sent again. */
+function onConnected(sent: ClientRequest, begin: () => void): void {
+  sent.once('socket', (socket) => {
+    if (socket.connecting) socket.once('connect', begin)
+    else begin()
+  })
 }

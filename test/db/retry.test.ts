@@ -39,10 +39,12 @@ async function given(t: TestContext) {
   return { db, attempt }
 }
 
-const says = (failure_class: FailureClass) => async (guest: Guest) => {
-  const result = { success: false, failure_class, error: `it is ${failure_class}` }
-  guest.say({ type: 'result', result: { ...result, provenance, duration_ms: 1 } })
-}
+const says =
+  (failure_class: FailureClass, error = `it is ${failure_class}`) =>
+  async (guest: Guest) => {
+    const result = { success: false, failure_class, error }
+    guest.say({ type: 'result', result: { ...result, provenance, duration_ms: 1 } })
+  }
 
 test('what the machine broke is tried once more, with the reason and the attempt in the log', async (t) => {
   const { db, attempt } = await given(t)
@@ -65,6 +67,21 @@ test('a failure of the user’s build is final at its first attempt', async (t) 
     const { build } = await attempt({}, says(failureClass))
     assert.deepEqual([build.status, build.failureClass, build.attempt], ['failed', failureClass, 1])
   }
+})
+
+test('a registry that was away when the image was pushed does not end the build: it is tried once more', async (t) => {
+  const { db, attempt } = await given(t)
+  await givenBuild(db)
+  const error =
+    'the image could not be pushed: failed to push localhost:5000/builds/a: unexpected status from HEAD request to http://localhost:5000/v2/builds/a/blobs/sha256:00: 503 Service Unavailable'
+  const first = await attempt({}, says('registry', error))
+  assert.equal(first.build.status, 'queued')
+  assert.equal(first.lines.at(-1), `${error}; once more in a new VM`)
+  const second = await attempt({}, says('registry', error))
+  assert.deepEqual([second.build.status, second.build.failureClass], ['failed', 'registry'])
+  await givenBuild(db)
+  const full = await attempt({}, says('registry', error.replace('503', '507')))
+  assert.deepEqual([full.build.status, full.build.attempt], ['failed', 1])
 })
 
 test('a worker that the server refuses hands its build back, and the attempt does not count', async (t) => {

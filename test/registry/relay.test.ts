@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import http from 'node:http'
 import { type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createRegistryRelay } from '../../server/registry/relay.ts'
 import { silent } from '../helpers/database.ts'
 import { bearer, givenProxy, givenRegistry, listen, tokens } from '../helpers/registry.ts'
@@ -15,8 +16,12 @@ const buildToken = () =>
     ttlSeconds: 60,
   })
 
-async function relayTo(t: TestContext, url: string): Promise<string> {
-  const relay = createRegistryRelay({ url, log: silent })
+async function relayTo(
+  t: TestContext,
+  url: string,
+  more: { serverWaitMs?: number } = {},
+): Promise<string> {
+  const relay = createRegistryRelay({ url, log: silent, ...more })
   return listen(
     t,
     http.createServer((req, res) => void relay(req, res)),
@@ -81,12 +86,35 @@ test('the relay leads to nothing of the server but the registry’s API', async 
   assert.equal(await status('/v2/'), 200)
 })
 
-test('a server that is away is a 503 for the guest, which tries again', async (t) => {
+test('a server that stays away is a 503 for the guest, which tries again', async (t) => {
   const gone = http.createServer()
   const url = await listen(t, gone)
   await new Promise((resolve) => gone.close(resolve))
-  const reply = await fetch(`${await relayTo(t, url)}/v2/builds/acme1/tags/list`)
-  assert.equal(reply.status, 503)
+  const relay = await relayTo(t, url, { serverWaitMs: 50 })
+  for (const init of [{}, { method: 'PATCH', body: 'some of a layer' }]) {
+    const reply = await fetch(`${relay}/v2/builds/acme1/blobs/uploads/1`, init)
+    assert.equal(reply.status, 503)
+  }
+})
+
+test('a push that meets a server in its restart fails no more: it waits, and brings its body then', async (t) => {
+  const got: string[] = []
+  const server = http.createServer(async (req, res) => {
+    let text = ''
+    for await (const chunk of req) text += chunk
+    got.push(`${req.method} ${text}`)
+    res.end('{}')
+  })
+  const url = await listen(t, server)
+  await new Promise((resolve) => server.close(resolve))
+  const relay = await relayTo(t, url)
+  const asked = [{}, { method: 'PATCH', body: 'some of a layer' }].map((init) =>
+    fetch(`${relay}/v2/builds/acme1/blobs/uploads/1`, init),
+  )
+  await sleep(200)
+  server.listen(Number(new URL(url).port), '127.0.0.1')
+  for (const { status } of await Promise.all(asked)) assert.equal(status, 200)
+  assert.deepEqual(got.sort(), ['GET ', 'PATCH some of a layer'])
 })
 
 test('a push waits for a database that restarts, and for one that stays away not forever', async (t) => {
