@@ -15,14 +15,20 @@ const DATABASE_GONE = new Set([
   '57P03',
   '53300',
   '08006',
+  // A transaction that was left alone for too long, by a process that was stopped.
+  '25P03',
 ])
+
+/** Without a code; knex puts the statement before them. */
+const GONE_WORDS =
+  /(?:^| - )(?:Connection terminated|timeout expired$|Client has encountered a connection error)/
 
 export function isDatabaseGone(thrown: unknown): boolean {
   const error = asError(thrown) as Error & { code?: unknown; syscall?: unknown }
   const isConnect = error.code !== 'ENOENT' || error.syscall === 'connect'
   return (
     error.name === 'KnexTimeoutError' ||
-    /^Connection terminated|^timeout expired$/.test(error.message) ||
+    GONE_WORDS.test(error.message) ||
     (DATABASE_GONE.has(String(error.code)) && isConnect)
   )
 }

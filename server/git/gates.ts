@@ -24,7 +24,7 @@ export interface GatesOptions {
 export type Gates = ReturnType<typeof createGates>
 
 export function createGates({ db, store, queue, repositories, log }: GatesOptions) {
-  /** The branch has moved: records the push. False when the build does not wait for it (any more). */
+  /** The branch has moved: records the push, once. False when the build does not wait for it (any more). */
   async function open(buildId: string, moved: MovedRef): Promise<boolean> {
     return db.transaction(async (trx) => {
       // The lock of everything that is recorded for an app.
@@ -34,7 +34,7 @@ export function createGates({ db, store, queue, repositories, log }: GatesOption
         .where(waiting)
         .whereNotNull('result_at')
         .update({ gate: 'open' })
-      if (opened === 0) return false
+      if (opened === 0) return (await trx('builds').where({ id: buildId, gate: 'open' })).length > 0
       const pushId = await insertPush(trx, moved)
       const [row] = await trx('builds')
         .where({ id: buildId })

@@ -1,11 +1,15 @@
 // What the hooks do on the server: admission before the refs move, the gate if the push has one, intake and
 // following afterwards.
+import { createId } from '@paralleldrive/cuid2'
 import { effectiveSettings } from '../apps/schema.ts'
 import type { BuildLog } from '../builds/log.ts'
 import type { Build } from '../builds/schema.ts'
 import type { BuildStore } from '../builds/store.ts'
+import { isDatabaseGone, untilDatabase } from '../db/gone.ts'
 import type { Listener } from '../db/listen.ts'
 import { AppError, asError } from '../errors.ts'
+import { joinSignals } from '../join-signals.ts'
+import { DATABASE_AWAY_MAX_MS } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Admission } from './admission.ts'
 import { type Classified, classify, type RefRules } from './classify.ts'
@@ -16,6 +20,7 @@ import type { HookAnswer, HookCall, HookHandlers } from './hook-socket.ts'
 import type { Intake } from './intake.ts'
 import { intakeErrorLines, receivingLines, storedLines } from './push-lines.ts'
 import { unknownLines } from './push-options.ts'
+import type { MovedRef } from './push-store.ts'
 import type { Repositories } from './repositories.ts'
 import { sanitizeLine } from './sanitize.ts'
 
@@ -35,6 +40,8 @@ export interface HookHandlersOptions {
   log: Log
   heartbeatMs?: number
 }
+
+const DATABASE_AWAY = 'warning: the database of the build server does not answer; waiting for it'
 
 /** A build that was recorded, and how much of it has been shown. */
 interface Shown {
@@ -72,28 +79,61 @@ export function createHookHandlers(options: HookHandlersOptions): HookHandlers {
     moved: Classified,
     rules: RefRules,
   ): Promise<Shown | undefined> {
-    const { app, principal, gated } = call.push
+    const { app, principal } = call.push
     const { update } = moved
     const ref = { app, update, pusher: principal.user, source: 'push' as const }
     try {
       if (moved.kind === 'unchanged') return undefined
-      if (moved.kind !== 'build') {
-        await intake.record(ref)
-        await call.print(storedLines(moved, rules))
-        return undefined
+      if (moved.kind === 'build') {
+        const { shown, warnings } = await once(call, queueing(call, ref))
+        await call.print(warnings.map((text) => `warning: ${sanitizeLine(text)}`))
+        return shown
       }
-      const passed = gated.get(update.ref)
-      if (passed && (await gates.open(passed.buildId, ref))) return { ...passed, isOpened: true }
-      const { build, warnings } = await intake.build(ref, call.push.options)
-      log.info({ buildId: build.id, app: app.name, ref: update.ref }, 'build queued')
-      await call.print(warnings.map((text) => `warning: ${sanitizeLine(text)}`))
-      return { buildId: build.id, follower: follower(call, build.id), isOpened: false }
+      await once(call, () => intake.record(ref))
+      await call.print(storedLines(moved, rules))
     } catch (error) {
       if (!(error instanceof AppError)) {
         log.error({ err: asError(error), app: app.name, ref: update.ref }, 'intake failed')
       }
       await call.print(intakeErrorLines(error, outcomeOf(error)))
-      return undefined
+    }
+    return undefined
+  }
+
+  /** The ref has moved, and whoever pushed it will be told so: a database that restarts is waited for. */
+  function once<T>({ print, stopping }: HookCall, work: () => Promise<T>): Promise<T> {
+    let isTold = false
+    const tried = () =>
+      work().catch(async (error) => {
+        if (isDatabaseGone(error) && !isTold) await print([DATABASE_AWAY])
+        isTold = true
+        throw error
+      })
+    const over = joinSignals([stopping], DATABASE_AWAY_MAX_MS)
+    return untilDatabase(tried, over.signal).finally(over.dispose)
+  }
+
+  /** May be called again: what has been queued by a call whose answer was lost is found by its id. */
+  function queueing(
+    call: HookCall,
+    ref: MovedRef,
+  ): () => Promise<{ shown: Shown; warnings: string[] }> {
+    const { options: given, gated } = call.push
+    const id = createId()
+    let isRepeated = false
+    return async () => {
+      const passed = gated.get(ref.update.ref)
+      if (passed && (await gates.open(passed.buildId, ref))) {
+        return { shown: { ...passed, isOpened: true }, warnings: [] }
+      }
+      const known = isRepeated ? await options.store.get(id) : undefined
+      isRepeated = true
+      const { build, warnings } = known
+        ? { build: known, warnings: [] }
+        : await intake.build(ref, given, id)
+      log.info({ buildId: build.id, app: ref.app.name, ref: ref.update.ref }, 'build queued')
+      const shown = { buildId: build.id, follower: follower(call, build.id), isOpened: false }
+      return { shown, warnings }
     }
   }
 

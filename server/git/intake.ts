@@ -82,7 +82,7 @@ export function createIntake(options: IntakeOptions) {
    * `source_too_large`; the push is recorded then as well, so that nobody tries it again for ever. Throws
    * `queue_full`, and leaves the push to the reconciler.
    */
-  function build(moved: MovedRef, options: PushOptions): Promise<Queued> {
+  function build(moved: MovedRef, options: PushOptions, id = createId()): Promise<Queued> {
     return serial.run(moved.app.id, async () => {
       const { facts, archive } = await prepareMoved(moved)
       const request = requestOf(moved.app, facts, options)
@@ -93,7 +93,7 @@ export function createIntake(options: IntakeOptions) {
           const queued = await trx('builds').where({ push_id: latest.id }).first()
           if (queued) return toBuild(queued)
         }
-        return insertBuild(trx, moved, request, archive, { latest })
+        return insertBuild(trx, moved, request, archive, { latest, id })
       })
       return { build, warnings: archive.warnings }
     })
@@ -206,7 +206,7 @@ export function createIntake(options: IntakeOptions) {
     moved: MovedRef,
     request: BuildRequest,
     { source }: Archive,
-    after: { latest: PushRow | undefined } | 'gated',
+    after: { latest: PushRow | undefined; id?: string } | 'gated',
   ): Promise<BuildRow> {
     const { app, update, pusher } = moved
     const pushId = after === 'gated' ? undefined : await addPush(trx, moved, after.latest)
@@ -215,7 +215,7 @@ export function createIntake(options: IntakeOptions) {
     const use = { id, name, tenant, builder: wanted }
     const builder = await builders.ofApp(trx, use, { promotes: true })
     const added: NewBuild = {
-      id: createId(),
+      id: (after !== 'gated' && after.id) || createId(),
       tenant: app.tenant,
       appId: app.id,
       app: app.name,

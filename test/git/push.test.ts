@@ -310,3 +310,25 @@ test('what was pushed can be fetched, tags of builds included', async (t) => {
   await clone.git('fetch', '--quiet', 'hypeman', 'main')
   assert.equal(await clone.git('rev-parse', 'FETCH_HEAD'), await repo.git('rev-parse', 'HEAD'))
 })
+
+test('a push whose ref has moved when the database goes away is queued when it is back, and loses nothing', async (t) => {
+  const server = await givenGitServer(t)
+  const repo = await server.givenClient(t, 'web')
+  // In PostgreSQL's own words of a restart, at the moment in which the push is recorded.
+  await server.db.raw(`
+    create function go_away() returns trigger language plpgsql as $$
+    begin raise exception 'the database system is shutting down' using errcode = '57P03'; end $$;
+    create trigger go_away before insert on pushes for each row execute function go_away()`)
+  const push = repo.startPush('hypeman', '-o', 'detach', 'main')
+  await push.line(/^warning: the database of the build server does not answer; waiting for it$/)
+  assert.deepEqual(await server.db('builds'), [])
+  await server.db.raw('drop trigger go_away on pushes')
+  const { exitCode, text, buildId } = await push.done
+  assert.equal(exitCode, 0, text)
+  const builds = await server.db('builds')
+  assert.deepEqual(
+    builds.map(({ id, commit }) => [id, commit]),
+    [[buildId, await repo.git('rev-parse', 'HEAD')]],
+  )
+  assert.equal((await server.db('pushes')).length, 1)
+})
