@@ -174,6 +174,19 @@ test('a branch that is locked when its build has passed does not move, and the b
   await until('it is cancelled', async () => (await build(id)).status === 'cancelled')
 })
 
+test('a gate whose opening was done and whose answer was lost is open when it is asked again, with one push', async (t) => {
+  const gated = await givenGatedServer(t)
+  const { server } = gated
+  const { id, commit, move } = await givenOrphan(gated)
+  await server.pass(id)
+  await move()
+  const update = { oldSha: ZERO_OID, newSha: commit, ref: 'refs/heads/main' }
+  const moved = { app: await server.app('web'), update, pusher: 'ada', source: 'push' as const }
+  assert.equal(await server.gates.open(id, moved), true)
+  assert.equal(await server.gates.open(id, moved), true)
+  assert.equal((await server.db('pushes').where({ ref: update.ref })).length, 1)
+})
+
 test('the database lets no build be ready behind its gate', async (t) => {
   const gated = await givenGatedServer(t)
   const { id } = await givenOrphan(gated)
