@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { createBuildStore } from '../../server/builds/store.ts'
 import { givenApi, type TestApi } from '../helpers/api.ts'
+import { givenWorkerEntry } from '../helpers/fake-worker.ts'
 import { bodyOf } from '../helpers/http.ts'
 import { DOCKERFILE, post, tarGzOf, tarOf } from '../helpers/sources.ts'
 
@@ -20,6 +21,7 @@ async function queued(api: TestApi, init: RequestInit) {
 
 test('a source is queued: 202, the build as it is, its tar in the store', async (t) => {
   const api = await givenApi(t)
+  await givenWorkerEntry(api.db)
   const tar = await tarOf(DOCKERFILE)
   const archive = await tarGzOf(DOCKERFILE)
   const { build, row } = await queued(api, post(['source', archive]))

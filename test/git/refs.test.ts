@@ -130,7 +130,7 @@ test('a mirror of a clone is refused with the refs that are not hosted, and what
     text,
     /error: refs\/remotes\/origin\/main is not hosted here; only branches and tags/,
   )
-  assert.match(text, /hint: push branches and tags only: git push hypeman --all, and tags by name/)
+  assert.match(text, /hint: push branches and tags only: git push hypeman --all, then --tags/)
   assert.deepEqual(await refsOf(server), ['refs/tags/first'])
 })
 
