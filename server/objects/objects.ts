@@ -143,9 +143,9 @@ export function createLocalObjects(options: LocalObjectsOptions) {
     await mkdir(temporary, { recursive: true, mode: 0o700 })
     const name = join(temporary, randomUUID())
     await writeFile(name, `${installation}\n`, { mode: 0o600, flush: true })
-    // Of two at once, one is first.
+    // Of two at once, one is first; where the file system has no links, the last is.
     await link(name, ownerFile).catch((error) => {
-      if (error.code !== 'EEXIST') throw error
+      if (error.code !== 'EEXIST') return rename(name, ownerFile)
     })
     await rm(name, { force: true })
     await fsync(root)
