@@ -1,8 +1,8 @@
 // A PostgreSQL of the run's own, durable as in production, that dies and comes back apart from the servers.
-import { readdir, readFile, readlink } from 'node:fs/promises'
+import { chown, mkdir, readdir, readlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { embeddedUrl, startEmbedded } from '../../server/db/embedded.ts'
+import { embeddedUrl, end, initialise, launch } from '../../server/db/postgres-process.ts'
 import { ensureUsers } from '../../server/setup/users.ts'
 import { createLog } from '../../server/telemetry/log.ts'
 import { testParts } from '../helpers/parts.ts'
@@ -21,28 +21,32 @@ export interface ChaosPostgres {
 /** After its return a process may still meet a refusal that it has been given before. */
 const ECHO_MS = 3_000
 
-/** In an empty folder that other users can walk into. */
+/** In an empty folder that other users can walk into. Nobody but this starts it again. */
 export async function startPostgres(root: string): Promise<ChaosPostgres> {
   const { postgresBin: binDir, setpriv } = await testParts()
   const { db: user } = await ensureUsers()
   const log = createLog('silent')
   const [dataDir, socketDir] = [join(root, 'data'), join(root, 's')]
-  const start = () => startEmbedded({ binDir, setpriv, dataDir, socketDir, user, log })
+  for (const dir of [dataDir, socketDir]) {
+    await mkdir(dir, { mode: 0o700 })
+    if (user) await chown(dir, user.uid, user.gid)
+  }
+  const options = { binDir, setpriv, dataDir, socketDir, user, log }
+  await initialise(options)
+  const start = () => launch(options, new AbortController().signal)
   let running = await start()
   let isUp = true
   let lastUpMs = 0
 
-  async function down(signal: NodeJS.Signals): Promise<void> {
-    isUp = false
-    const [pid] = (await readFile(join(dataDir, 'postmaster.pid'), 'utf8')).split('\n')
-    process.kill(Number(pid), signal)
-    // Its children see to it themselves that they end.
-    while ((await processesIn(dataDir)).length > 0) await sleep(20)
-  }
-
   return {
     url: embeddedUrl(socketDir),
-    down,
+    async down(signal) {
+      isUp = false
+      running.process.kill(signal)
+      await running.ended
+      // Its children see to it themselves that they end.
+      while ((await processesIn(dataDir)).length > 0) await sleep(20)
+    },
     async up() {
       running = await start()
       lastUpMs = Date.now()
@@ -51,7 +55,7 @@ export async function startPostgres(root: string): Promise<ChaosPostgres> {
     isUp: () => isUp,
     wasAwaySince: (atMs) => !isUp || lastUpMs + ECHO_MS >= atMs,
     async stop() {
-      if (isUp) await running.stop()
+      if (isUp) await end(running)
     },
   }
 }
