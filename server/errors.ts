@@ -39,7 +39,7 @@ export const ERRORS = {
     means: "there is none, or it is another tenant's",
   },
   method_not_allowed: { status: 405, means: '`Allow` has the methods of this path' },
-  request_timeout: { status: 408, means: 'the body did not arrive in time' },
+  request_timeout: { status: 408, means: 'the request, or its body, did not arrive in time' },
   conflict: {
     status: 409,
     seed: 'ErrBuildInProgress',
@@ -57,6 +57,7 @@ export const ERRORS = {
     status: 429,
     means: 'the token or the tenant has too many pushes under way; only git meets it',
   },
+  headers_too_large: { status: 431, means: 'the headers of the request are over their limit' },
   internal_error: {
     status: 500,
     means: "a mistake of the server; its log has the request's number",

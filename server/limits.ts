@@ -216,6 +216,17 @@ export const API_TOKEN_TTL_SECONDS_MAX = 3650 * 24 * 60 * 60
 
 // REST
 export const HTTP_HEADERS_DEADLINE_MS = 60_000
+/** Of one request, its first line included. */
+export const HTTP_HEADERS_BYTES_MAX = 16 * KiB
+/** Asked on one connection before the first of them is answered. */
+export const HTTP_REQUESTS_PER_CONNECTION_MAX = 32
+/** How long a client whose request was none may take to read why. */
+export const HTTP_REFUSAL_LINGER_MS = 2_000
+/** What must come of a body between two looks once its answer is out; who fails it twice is cut off. */
+export const HTTP_LEFTOVER_BYTES_MIN = 64 * KiB
+export const HTTP_LEFTOVER_LOOK_MS = 10_000
+/** A client that is silent for so long is asked by TCP whether it is there. */
+export const TCP_KEEPALIVE_MS = 60_000
 /** How long open answers may go on after a stop before their connections are cut. */
 export const HTTP_STOP_GRACE_MS = 2_000
 export const JSON_BODY_BYTES_MAX = 1 * MiB

@@ -1,14 +1,14 @@
 // The HTTP face: one Koa app on one node server. git comes first and the registry second, because both
 // stream their own bodies; everything else is a row of the route table.
 import { setMaxListeners } from 'node:events'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import Router from '@koa/router'
 import Koa from 'koa'
 import type { Authenticate } from '../auth/authenticate.ts'
-import { HTTP_HEADERS_DEADLINE_MS } from '../limits.ts'
 import type { Served } from '../telemetry/http-metrics.ts'
 import type { Log } from '../telemetry/log.ts'
 import { accessLog } from './access-log.ts'
+import { type ConnectionLimits, createConnections } from './connections.ts'
 import { errorReplies } from './errors.ts'
 import { createReadJson, type JsonBodyOptions } from './json-body.ts'
 import { listen, stopListening } from './listen.ts'
@@ -34,6 +34,7 @@ export interface HttpOptions {
   onServed?: (served: Served) => void
   jsonBody?: JsonBodyOptions
   formLimits?: Partial<FormLimits>
+  connections?: Partial<ConnectionLimits>
 }
 
 export interface Http {
@@ -72,11 +73,7 @@ export function createHttp(options: HttpOptions): Http {
   })
   koa.use(router.routes())
   koa.use(unmatched(router))
-  // A push may take as long as it takes; only headers have a deadline here, JSON bodies and forms have their own.
-  const server = createServer(
-    { requestTimeout: 0, headersTimeout: HTTP_HEADERS_DEADLINE_MS },
-    withSoundTarget(koa.callback()),
-  )
+  const server = createConnections(withSoundTarget(koa.callback()), options.connections)
   let stopped: Promise<void> | undefined
   return {
     koa,

@@ -28,6 +28,7 @@ export const ERROR_MESSAGES: Record<ErrorCode, string> = {
     'the worker (version 0.2.0) speaks protocol 2 and the server (version 0.1.0) 1: run the same version on both',
   body_too_large: 'the body is larger than 1048576 bytes',
   source_too_large: 'the source is larger than 536870912 bytes',
+  headers_too_large: 'the headers of the request are larger than 16384 bytes',
   queue_full: '1000 builds of acme wait already; the limit is 1000. Try again later.',
   too_many_pushes: '64 pushes with this token are under way; no more are taken',
   internal_error: "internal error; the server's log has it as request 3f6c…",
