@@ -1,8 +1,10 @@
 // Reading a build's log. pages() is one async iterable with three kinds of readers: SSE, the hook's stream
 // (as single events), and whoever waits for a status.
+
+import { isDatabaseGone, untilDatabase } from '../db/gone.ts'
 import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
-import { LOG_READ_ROWS_MAX } from '../limits.ts'
+import { DATABASE_AWAY_MAX_MS, LOG_READ_ROWS_MAX } from '../limits.ts'
 import { nextSeq, readEvents } from './event-store.ts'
 import { createFeeds, type Page } from './feed.ts'
 import { type BuildEvent, type BuildStatus, TERMINAL } from './schema.ts'
@@ -64,7 +66,9 @@ export function createBuildLog({ db, listener, watch }: BuildLogOptions) {
       let isLive = false // what is read before the first wait is history
       while (!signal.aborted) {
         const heard = feed.bell.count
-        const { events, finished } = await feed.page(seq)
+        const page = await patiently(() => feed.page(seq), signal)
+        if (!page) return
+        const { events, finished } = page
         const last = events.at(-1)
         if (last) {
           seq = last.seq
@@ -120,6 +124,20 @@ export function createBuildLog({ db, listener, watch }: BuildLogOptions) {
     until,
     /** How many builds are followed in this process. */
     followed: () => feeds.size,
+  }
+}
+
+/** A database that restarts costs a reader some silence, and no line. undefined when the signal aborts meanwhile. */
+async function patiently<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!isDatabaseGone(error)) throw error
+    const late = AbortSignal.timeout(DATABASE_AWAY_MAX_MS)
+    return untilDatabase(work, AbortSignal.any([signal, late])).catch((reason) => {
+      if (signal.aborted) return undefined
+      throw late.aborted ? error : reason
+    })
   }
 }
 

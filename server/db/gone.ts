@@ -1,6 +1,6 @@
 // Whether an error only says that the database can't be reached now, and work that waits for it.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { asError } from '../errors.ts'
+import { AppError, asError } from '../errors.ts'
 import { DATABASE_RETRY_MS } from '../limits.ts'
 
 /** Node and PostgreSQL codes of a database that cannot be reached or is going away. */
@@ -19,9 +19,8 @@ const DATABASE_GONE = new Set([
   '25P03',
 ])
 
-/** Without a code; knex puts the statement before them. */
-const GONE_WORDS =
-  /(?:^| - )(?:Connection terminated|timeout expired$|Client has encountered a connection error)/
+/** In the driver's words, which have no code; knex puts the statement before them. */
+const GONE_WORDS = /(?:^| - )(?:Connection terminated|timeout expired$|Client .* is not queryable)/
 
 export function isDatabaseGone(thrown: unknown): boolean {
   const error = asError(thrown) as Error & { code?: unknown; syscall?: unknown }
@@ -31,6 +30,12 @@ export function isDatabaseGone(thrown: unknown): boolean {
     GONE_WORDS.test(error.message) ||
     (DATABASE_GONE.has(String(error.code)) && isConnect)
   )
+}
+
+/** What the caller of a request hears then. */
+export function databaseUnavailable(cause: unknown): AppError {
+  const message = 'the database cannot be reached; try again in a moment'
+  return new AppError('database_unavailable', message, { cause })
 }
 
 /** Work that may be repeated, until the database answers. Rejects with the signal's reason when that aborts. */

@@ -1,8 +1,10 @@
 // A database that is away for a while: builds go on, nothing is written twice, and nobody is taken for dead.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { readEvents } from '../../server/builds/event-store.ts'
+import { appendEvents, readEvents } from '../../server/builds/event-store.ts'
+import { createBuildLog } from '../../server/builds/log.ts'
 import { untilDatabase } from '../../server/db/gone.ts'
+import { createListener } from '../../server/db/listen.ts'
 import { createDb } from '../../server/db/pool.ts'
 import { createLogWriter } from '../../server/pipeline/log-writer.ts'
 import { startWatchdog } from '../../server/pipeline/watchdog.ts'
@@ -139,6 +141,44 @@ test('a connection that the database has ended puts no line on stdout, which has
     await untilDatabase(async () => db.raw('select 1'), late)
     assert.deepEqual(printed.mock.calls, [])
   } finally {
+    await db.destroy()
+  }
+})
+
+test('a follower misses no line while the database is away, and leaves at once when he wants to', async (t) => {
+  const database = await givenDatabase(t)
+  const way = await cuttable(t, database.url)
+  const db = createDb(way.url)
+  const listener = createListener({ url: way.url, log: silent })
+  await listener.start()
+  try {
+    const { id } = await givenBuild(database.db)
+    const { follow, followed } = createBuildLog({ db, listener })
+    const leaving = new AbortController()
+    const seen: string[] = []
+    const read = async (signal: AbortSignal) => {
+      for await (const event of follow(id, 0, signal)) {
+        if (event.type === 'log') seen.push(event.line)
+      }
+    }
+    const say = (line: string) => appendEvents(database.db, id, [{ type: 'log', line }])
+    const reading = read(leaving.signal)
+    await say('before')
+    await until(() => seen.length === 1)
+    await way.cut()
+    await say('while it is away')
+    await new Promise((resolve) => setTimeout(resolve, 1_500))
+    await way.restore()
+    await say('after')
+    await until(() => seen.length === 3)
+    assert.deepEqual(seen, ['before', 'while it is away', 'after'])
+    await way.cut()
+    await new Promise((resolve) => setTimeout(resolve, 1_500))
+    leaving.abort()
+    await reading
+    assert.equal(followed(), 0)
+  } finally {
+    await listener.stop()
     await db.destroy()
   }
 })

@@ -3,22 +3,32 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isDatabaseGone } from '../../../server/db/gone.ts'
 
-const withCode = (code: string, message = 'x') => Object.assign(new Error(message), { code })
+const coded = (code: string, more = {}) => Object.assign(new Error('no'), { code, ...more })
 
-test('a transaction whose connection broke says that the database is away, not that the server is broken', () => {
-  const gone = [
-    new Error('ROLLBACK - Client has encountered a connection error and is not queryable'),
-    new Error('select 1 - Connection terminated unexpectedly'),
+test('a connection that is lost in the middle of a statement is a database that is away, not a mistake of the server', () => {
+  for (const gone of [
     new Error('Connection terminated unexpectedly'),
-    withCode('25P03', 'terminating connection due to idle-in-transaction timeout'),
-    withCode('57P03', 'the database system is not yet accepting connections'),
-    withCode('EPIPE', 'insert into "builds" - write EPIPE'),
-  ]
-  for (const error of gone) assert.ok(isDatabaseGone(error), error.message)
-  const others = [
-    withCode('23505', 'duplicate key'),
-    withCode('ENOENT', 'no such file'),
-    new Error('the step printed: Connection terminated'),
-  ]
-  for (const error of others) assert.ok(!isDatabaseGone(error), error.message)
+    new Error('select "a" from "b" where "c" = $1 - Connection terminated unexpectedly'),
+    new Error('select 1 - Connection terminated due to connection timeout'),
+    new Error('select 1 - Client has encountered a connection error and is not queryable'),
+    new Error('timeout expired'),
+    coded('57P02'),
+    coded('25P03'),
+    coded('EPIPE'),
+    coded('ECONNREFUSED'),
+    coded('ENOENT', { syscall: 'connect' }),
+  ]) {
+    assert.equal(isDatabaseGone(gone), true, gone.message)
+  }
+})
+
+test('other failures are not taken for it', () => {
+  for (const other of [
+    new Error('insert into logs (line) values ($1) - value "Connection terminated" is not allowed'),
+    new Error('the timeout expired, and nobody came'),
+    coded('23505'),
+    coded('ENOENT', { syscall: 'open' }),
+  ]) {
+    assert.equal(isDatabaseGone(other), false, other.message)
+  }
 })
