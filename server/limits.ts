@@ -166,6 +166,8 @@ export const PUSHES_PER_TENANT_MAX = 128
 export const GIT_STALL_MAX_MS = 120_000
 /** A client that sends nothing for so long, while the server waits for it, is cut off. */
 export const GIT_IDLE_MAX_MS = 300_000
+/** From the first byte of a push to the last, however steadily they come. */
+export const GIT_BODY_DEADLINE_MS = 6 * 60 * 60_000
 export const HOOK_MESSAGE_BYTES_MAX = 2 * MiB
 /** Of the reason in `! [remote rejected] main -> main (<reason>)`. */
 export const REJECTION_CHARS_MAX = 160

@@ -1,11 +1,11 @@
 // The body of a git POST: unzipped under a cap, read by exact sizes at its head, then streamed. A client that
-// stops sending is cut off, because it holds a git process.
+// stops sending, or takes for ever, is cut off, because it holds a git process.
 import type { IncomingMessage } from 'node:http'
 import { PassThrough, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
 import { AppError, asError } from '../errors.ts'
-import { GIT_IDLE_MAX_MS, PACK_BYTES_MAX } from '../limits.ts'
+import { GIT_BODY_DEADLINE_MS, GIT_IDLE_MAX_MS, PACK_BYTES_MAX } from '../limits.ts'
 import { type ByteSource, PktLineError } from './pkt-line.ts'
 
 /** git itself refuses a pack over its limit, with a better text; this ends what is not even a pack. */
@@ -17,12 +17,19 @@ export interface GitBody extends ByteSource {
   rest(): AsyncGenerator<Buffer>
 }
 
-export function readBody(req: IncomingMessage, idleMaxMs = GIT_IDLE_MAX_MS): GitBody {
+export function readBody(
+  req: IncomingMessage,
+  idleMaxMs = GIT_IDLE_MAX_MS,
+  deadlineMs = GIT_BODY_DEADLINE_MS,
+): GitBody {
+  const deadline = performance.now() + deadlineMs
   const chunks = decoded(req)[Symbol.asyncIterator]() as AsyncIterator<Buffer>
   let chunk = EMPTY
 
   async function more(): Promise<boolean> {
-    const idle = setTimeout(() => req.destroy(new Error('the client sends nothing')), idleMaxMs)
+    const leftMs = Math.max(0, deadline - performance.now())
+    const why = idleMaxMs < leftMs ? 'the client sends nothing' : 'the client took too long'
+    const late = setTimeout(() => req.destroy(new Error(why)), Math.min(idleMaxMs, leftMs))
     try {
       const next = await chunks.next()
       chunk = next.done ? EMPTY : next.value
@@ -30,7 +37,7 @@ export function readBody(req: IncomingMessage, idleMaxMs = GIT_IDLE_MAX_MS): Git
     } catch (cause) {
       throw new PktLineError(`the body broke off: ${asError(cause).message}`, { cause })
     } finally {
-      clearTimeout(idle)
+      clearTimeout(late)
     }
   }
 
