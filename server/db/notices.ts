@@ -47,9 +47,10 @@ export function createNotices(db: Db) {
   }
 }
 
-/** Once the transaction, if it is one, is committed. */
+/** Once the transaction, if it is one, is committed. Not for one within another: it is over before its commit. */
 export function notify(db: Queryable, channel: Channel, payload: string): void {
-  const notices: Notices = db.userParams.notices
+  const notices: Notices | undefined = db.userParams.notices
+  if (!notices) throw new TypeError(`nobody tells ${channel}: a transaction within a transaction`)
   const committed = 'executionPromise' in db ? db.executionPromise : Promise.resolve()
   committed.then(
     () => notices.send({ channel, payload }),

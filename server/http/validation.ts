@@ -82,7 +82,7 @@ function describe(issue: z.core.$ZodIssue, source: Source): ErrorDetail[] {
 
 /** `query limit="500"`, `body policy.cpus=99`, `body name is missing`. */
 function named(path: readonly PropertyKey[], { where, input, isSecret }: Source): string {
-  const field = [where, path.map(String).join('.')].filter((part) => part !== '').join(' ')
+  const field = [where, path.map(shownKey).join('.')].filter((part) => part !== '').join(' ')
   const value = valueAt(input, path)
   if (value === undefined) return `${field} is missing`
   if (isSecret) return field
@@ -90,6 +90,12 @@ function named(path: readonly PropertyKey[], { where, input, isSecret }: Source)
   const shown =
     text.length > SHOWN_VALUE_CHARS_MAX ? `${text.slice(0, SHOWN_VALUE_CHARS_MAX)}…` : text
   return `${field}=${shown}`
+}
+
+/** Keys are the caller's too: one with control characters or spaces stands in quotes, escaped. */
+function shownKey(key: PropertyKey): string {
+  const text = String(key)
+  return /^[^\p{C}\p{Z}]*$/u.test(text) ? text : JSON.stringify(text)
 }
 
 function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {

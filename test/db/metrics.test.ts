@@ -4,7 +4,12 @@ import { test } from 'node:test'
 import { createBuildLog } from '../../server/builds/log.ts'
 import { createBuilds } from '../../server/builds/service.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
-import { endColumns, transition, watchTransitions } from '../../server/builds/transitions.ts'
+import {
+  endColumns,
+  transition,
+  transitionIn,
+  watchTransitions,
+} from '../../server/builds/transitions.ts'
 import type { Db } from '../../server/db/pool.ts'
 import { claimNext } from '../../server/queue/claim.ts'
 import { createLease } from '../../server/queue/lease.ts'
@@ -168,7 +173,7 @@ test('a transition that is rolled back is not counted', async (t) => {
   const { id } = await givenBuild(api.db)
   await assert.rejects(
     api.db.transaction(async (trx) => {
-      await transition(trx, { id, from: ['queued'], to: 'cancelled', set: endColumns(trx) })
+      await transitionIn(trx, { id, from: ['queued'], to: 'cancelled', set: endColumns(trx) })
       throw new Error('changed my mind')
     }),
   )
