@@ -39,10 +39,11 @@ export function createDb(url: string, { poolMax = 20, idleInTransactionMs }: DbO
   const notices = createNotices(db)
   db.userParams = { notices }
   const { client } = db
-  const destroy = client.destroy.bind(client)
-  client.destroy = async () => {
+  const { destroy } = client
+  // Of this, and not of the client here: withUserParams() copies it.
+  client.destroy = async function (this: typeof client) {
     await notices.stop()
-    await destroy()
+    await destroy.call(this)
   }
   return db
 }
