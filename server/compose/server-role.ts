@@ -235,7 +235,7 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
 
   const url = await http.listen({ host: config.host, port: config.port })
   core.releasers.add('http', async () => {
-    await hooks.stop() // before http, so that a followed push hears why its lines end
+    await hooks.quiesce() // before http, so that a followed push hears why its lines end
     await http.stop()
   })
   core.setPublicUrl(url)

@@ -41,6 +41,7 @@ export interface HookHandlersOptions {
   heartbeatMs?: number
 }
 
+const STOPPING = { reason: 'the build server stops', hint: 'push again when it is back' }
 const DATABASE_AWAY = 'warning: the database of the build server does not answer; waiting for it'
 
 /** A build that was recorded, and how much of it has been shown. */
@@ -54,9 +55,9 @@ export function createHookHandlers(options: HookHandlersOptions): HookHandlers {
   const { admission, intake, gates, log } = options
   const gate = createGateHandler({ ...options, follower })
 
-  async function preReceive({ push, refs, print }: HookCall): Promise<HookAnswer> {
+  async function preReceive({ push, refs, print, stopping }: HookCall): Promise<HookAnswer> {
     await print([...receivingLines(push.app.name, refs), ...unknownLines(push.options)])
-    const refusal = await admission(push, refs)
+    const refusal = stopping.aborted ? STOPPING : await admission(push, refs)
     if (!refusal) return { exit: 0 }
     await print([`error: ${refusal.reason}`, `hint: ${refusal.hint}`])
     return { exit: 1 }

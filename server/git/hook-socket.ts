@@ -118,7 +118,7 @@ export function createHookSocket({ path, user, live, log, handlers }: HookSocket
     return live.take(asked.hook, asked.ppid, asked.repo)
   }
 
-  return {
+  const hooks = {
     async start(): Promise<void> {
       const dir = dirname(path)
       await mkdir(dir, { recursive: true, mode: 0o700 })
@@ -132,17 +132,25 @@ export function createHookSocket({ path, user, live, log, handlers }: HookSocket
       if (user) await chown(path, user.uid, user.gid)
     },
 
-    /** Lets hooks end by themselves for a moment, so that people read why. */
-    async stop(): Promise<void> {
-      if (!server.listening) return
-      server.close()
+    /**
+     * Lets hooks end by themselves for a moment, so that people read why. Those that come later are still heard: a
+     * push whose ref has moved is taken in, however late its hook.
+     */
+    async quiesce(): Promise<void> {
       stopping.abort()
       const deadline = performance.now() + HOOK_STOP_GRACE_MS
       while (open.size > 0 && performance.now() < deadline) await sleep(STOP_POLL_MS)
+    },
+
+    async stop(): Promise<void> {
+      if (!server.listening) return
+      await hooks.quiesce()
+      server.close()
       for (const socket of open) socket.destroy()
       await rm(path, { force: true })
     },
   }
+  return hooks
 }
 
 type Message = { line: string } | HookAnswer

@@ -1,6 +1,7 @@
 // What a person with git meets: builds queued, output live, refusals readable.
 import assert from 'node:assert/strict'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createDb } from '../../server/db/pool.ts'
@@ -331,4 +332,27 @@ test('a push whose ref has moved when the database goes away is queued when it i
     [[buildId, await repo.git('rev-parse', 'HEAD')]],
   )
   assert.equal((await server.db('pushes')).length, 1)
+})
+
+test('a push whose ref has moved when the server stops is taken in all the same; one that comes later is refused', async (t) => {
+  const server = await givenGitServer(t)
+  const repo = await server.givenClient(t, 'web')
+  const hook = join(server.root, 'staged/hooks/post-receive')
+  const go = join(server.root, 'go')
+  const original = await readFile(hook, 'utf8')
+  const wait = `#!/bin/sh\necho waiting\nwhile ! [ -e ${go} ]; do sleep 0.1; done\n`
+  await writeFile(hook, original.replace('#!/bin/sh\n', wait))
+  const push = repo.startPush('hypeman', '-o', 'detach', 'main')
+  await push.line(/^waiting$/)
+  await server.hooks.quiesce()
+  await writeFile(go, '')
+  const { exitCode, text } = await push.done
+  assert.equal(exitCode, 0, text)
+  const builds = await server.db('builds')
+  assert.equal(builds.length, 1)
+  assert.match(text, new RegExp(`the build server stops; ${builds[0].id} goes on when it is back`))
+  await repo.commit()
+  const late = await repo.push('hypeman', 'main')
+  assert.equal(late.exitCode, 1)
+  assert.match(late.text, /^error: the build server stops$/m)
 })
