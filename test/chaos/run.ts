@@ -108,16 +108,19 @@ async function breakThings(
   const began = Date.now()
   const untilMs = (atMs: number) =>
     sleep(began + atMs - Date.now(), undefined, { signal: over }).catch(() => {})
-  const faults: Promise<void>[] = []
+  const faults: Promise<unknown>[] = []
+  const failed: unknown[] = []
   for (const fault of plan.faults) {
     await untilMs(fault.atMs)
     if (over.aborted) break
     const leases = isShort ? 'expire' : 'wait'
-    faults.push(inject(fault, { world, leases, say, signal: over }))
+    const injected = inject(fault, { world, leases, say, signal: over })
+    faults.push(injected.catch((error) => failed.push(error)))
   }
   await untilMs(durationMs)
   stopping.abort()
   await Promise.all(faults)
+  if (failed.length > 0) throw new AggregateError(failed, 'faults could not be made or mended')
   for (const kept of [world.server, ...world.workers]) await kept.up()
   say('the last fault is mended')
   await Promise.all(clients)
