@@ -155,9 +155,12 @@ export function createBuilds(options: BuildsOptions) {
       const end = outcome === 'stopping' ? await endOf(id, signal) : await own(principal, id)
       if (end?.status === 'cancelled') return
       if (end) throw new AppError('conflict', `build ${id} is already complete (${end.status})`)
+      const notYet = signal.aborted
+        ? 'this server stops before its worker has said that it has stopped it'
+        : `its worker has not stopped it within ${cancelDeadlineMs / 1000} s`
       throw new AppError(
         'cancel_pending',
-        `build ${id} will be cancelled, but its worker has not stopped it within ${cancelDeadlineMs / 1000} s; ask again`,
+        `build ${id} will be cancelled, but ${notYet}; ask again`,
       )
     },
 

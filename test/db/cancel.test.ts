@@ -1,6 +1,7 @@
 // Cancelling in every state, and against everything that may happen at the same moment.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { createBuilds } from '../../server/builds/service.ts'
 import { createBuildStore, hashLease } from '../../server/builds/store.ts'
 import type { Db } from '../../server/db/pool.ts'
 import { claimNext } from '../../server/queue/claim.ts'
@@ -294,3 +295,17 @@ test(
     assert.equal((await cancel(api, id)).status, 204)
   },
 )
+
+test('a server that stops does not say that a worker was waited for in vain', LIMIT, async (t) => {
+  const { db, queue, buildLog } = await givenApi(t)
+  await setSlots(db, 1)
+  const { id } = await givenBuild(db)
+  await claim(db)
+  const store = createBuildStore({ db })
+  const builds = createBuilds({ db, store, queue, buildLog, registryName: () => 'r' })
+  const operator = { user: 'ops', tenant: 'acme', admin: true, permissions: undefined, jti: '1' }
+  await assert.rejects(builds.cancel(operator, id, AbortSignal.abort()), {
+    code: 'cancel_pending',
+    message: /this server stops before its worker has said that it has stopped it; ask again$/,
+  })
+})
