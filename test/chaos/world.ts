@@ -2,13 +2,14 @@
 // in folders of the run's own.
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createTokens } from '../../server/auth/tokens.ts'
 import { createDb, type Db } from '../../server/db/pool.ts'
 import { pathsFor } from '../../server/paths.ts'
+import { removeFolder } from '../helpers/folders.ts'
 import { launch } from '../helpers/launched.ts'
 import type { RunnerName } from '../helpers/pods.ts'
 import { type Kept, keep } from './kept.ts'
@@ -123,9 +124,9 @@ export async function startWorld(options: WorldOptions): Promise<World> {
     },
     async removeFolders() {
       for (const dir of [serverDir, ...workerDirs]) {
-        await rm(pathsFor(dir).run, { recursive: true, force: true })
+        await removeFolder(pathsFor(dir).run)
       }
-      await rm(root, { recursive: true, force: true })
+      await removeFolder(root)
     },
   }
 }

@@ -1,6 +1,6 @@
 // The whole REST face over a real database: apps, builds, reports, health, as the server puts them together.
 import { randomBytes } from 'node:crypto'
-import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -32,6 +32,7 @@ import type { UploadLimits } from '../../server/sources/upload.ts'
 import { createMetrics, type Metrics } from '../../server/telemetry/metrics.ts'
 import { createWorkers } from '../../server/workers/service.ts'
 import { givenDatabase, silent, type TestDatabase } from './database.ts'
+import { removeFolder } from './folders.ts'
 import { givenHttp, type TestHttp } from './http.ts'
 import { KEEP_ALL } from './retention.ts'
 
@@ -108,7 +109,7 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
     ...(options.cancelDeadlineMs ? { cancelDeadlineMs: options.cancelDeadlineMs } : {}),
   })
   const objectsRoot = await mkdtemp(join(tmpdir(), 'hm-objects-'))
-  t.after(() => rm(objectsRoot, { recursive: true, force: true }))
+  t.after(() => removeFolder(objectsRoot))
   const objects = createLocalObjects({
     root: objectsRoot,
     ...(options.requireRoom ? { requireRoom: options.requireRoom } : {}),
@@ -213,7 +214,7 @@ async function filesIn(root: string): Promise<string[]> {
 /** Folders instead of git repositories: what matters here is which exist. */
 async function folderRepositories(t: TestContext): Promise<FolderRepositories> {
   const root = await mkdtemp(join(tmpdir(), 'hm-repos-'))
-  t.after(() => rm(root, { recursive: true, force: true }))
+  t.after(() => removeFolder(root))
   let fails = false
   const mayFail = (): void => {
     const now = fails
@@ -227,7 +228,7 @@ async function folderRepositories(t: TestContext): Promise<FolderRepositories> {
     },
     async remove(id) {
       mayFail()
-      await rm(join(root, id), { recursive: true, force: true })
+      await removeFolder(join(root, id))
     },
     ids: () => readdir(root),
     failNext() {

@@ -1,11 +1,12 @@
 // A database that can be taken away: everything goes through a socket of the test's own.
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { embeddedUrl } from '../../server/db/embedded.ts'
+import { removeFolder } from './folders.ts'
 
 export interface CutDatabase {
   /** By this way. */
@@ -54,7 +55,7 @@ export async function cuttable(t: TestContext, url: string): Promise<CutDatabase
   await listen()
   t.after(async () => {
     await close()
-    await rm(dir, { recursive: true, force: true })
+    await removeFolder(dir)
   })
   return {
     url: embeddedUrl(dir, target.pathname.slice(1)),

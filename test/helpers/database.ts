@@ -1,5 +1,5 @@
 // A real PostgreSQL per test file, and a fresh migrated database per test in it.
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { chmod, mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, type TestContext } from 'node:test'
@@ -10,6 +10,7 @@ import { createListener, type Listener } from '../../server/db/listen.ts'
 import { migrate } from '../../server/db/migrate.ts'
 import { createDb, type Db } from '../../server/db/pool.ts'
 import { ensureUsers } from '../../server/setup/users.ts'
+import { removeFolder } from './folders.ts'
 import { testParts } from './parts.ts'
 
 export const silent = pino({ level: 'silent' })
@@ -23,7 +24,7 @@ after(async () => {
   if (!server) return
   const { embedded, root } = await server
   await embedded.stop()
-  await rm(root, { recursive: true, force: true })
+  await removeFolder(root)
 })
 
 export interface TestDatabase {

@@ -1,7 +1,7 @@
 // A git server somewhere else: real git behind real TLS, with a certificate that nobody trusts by itself.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
 import { type AddressInfo, isIP, type Socket } from 'node:net'
@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { execa } from 'execa'
+import { removeFolder } from './folders.ts'
 import { type Certificate, givenCertificate } from './internet.ts'
 import { givenRepo, type Repo } from './repo.ts'
 
@@ -43,7 +44,7 @@ export async function givenGitHost(
   { names = ['git.example.test'], address = '127.0.0.1', ...options }: GitHostOptions = {},
 ): Promise<GitHost> {
   const root = await mkdtemp(join(tmpdir(), 'hm-githost-'))
-  t.after(() => rm(root, { recursive: true, force: true }))
+  t.after(() => removeFolder(root))
   const certificate = await givenCertificate(t, names[0]!, names.slice(1))
   const { certFile, keyFile } = certificate
   const [cert, key] = await Promise.all([readFile(certFile), readFile(keyFile)])

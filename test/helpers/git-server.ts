@@ -1,6 +1,6 @@
 // The git half of the server, listening: real git, hooks, database and object store; builds stay rows, which
 // a test moves on as a worker would.
-import { chmod, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -50,6 +50,7 @@ import { ensureUsers, type UserIds } from '../../server/setup/users.ts'
 import type { ArchiveLimits } from '../../server/sources/archive-check.ts'
 import type { Log } from '../../server/telemetry/log.ts'
 import { givenDatabase, silent } from './database.ts'
+import { removeFolder } from './folders.ts'
 import { testParts } from './parts.ts'
 import { givenRepo, type Repo, remoteUrl } from './repo.ts'
 
@@ -121,7 +122,7 @@ export async function givenGitServer(
   const { db, listener, url: databaseUrl } = await givenDatabase(t)
   const root = await mkdtemp(join(tmpdir(), 'hm-git-'))
   await chmod(root, 0o711)
-  releasers.push(() => rm(root, { recursive: true, force: true }))
+  releasers.push(() => removeFolder(root))
   const log = options.log ?? silent
   const { setpriv } = await testParts()
   const { git: user } = await ensureUsers()

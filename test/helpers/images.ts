@@ -1,14 +1,15 @@
 // Images made by hand for the registry, and images taken out of it and run.
-import { copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { execa } from 'execa'
+import { removeFolder } from './folders.ts'
 import { testParts } from './parts.ts'
 
 async function givenFolder(t: TestContext): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'hm-image-'))
-  t.after(() => rm(dir, { recursive: true, force: true }))
+  t.after(() => removeFolder(dir))
   return dir
 }
 

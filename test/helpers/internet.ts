@@ -1,7 +1,7 @@
 // Stand-ins for the internet on this machine: a web server, and a TLS registry that builds trust because its
 // certificate is put into a builder image of the test's own.
 import { once } from 'node:events'
-import { cp, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { cp, mkdtemp, readFile } from 'node:fs/promises'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { execa } from 'execa'
+import { removeFolder } from './folders.ts'
 import { testParts } from './parts.ts'
 
 export interface Web {
@@ -33,7 +34,7 @@ export async function givenCertificate(
   others: readonly string[] = [],
 ): Promise<Certificate> {
   const dir = await mkdtemp(join(tmpdir(), 'hm-cert-'))
-  t.after(() => rm(dir, { recursive: true, force: true }))
+  t.after(() => removeFolder(dir))
   const [certFile, keyFile] = [join(dir, 'cert.pem'), join(dir, 'key.pem')]
   const names = [host, ...others].map((name) => `DNS:${name}`).join(',')
   const subject = ['-subj', `/CN=${host}`, '-addext', `subjectAltName=${names}`]
@@ -95,9 +96,9 @@ export async function givenTrustingBuilder(
     const index = JSON.parse(await readFile(join(layout, 'index.json'), 'utf8'))
     const key = index.manifests[0].digest.slice('sha256:'.length).slice(0, 16)
     // The disk made of it is of no use to anybody else.
-    await rm(join(parts.cacheDir, `builder-disk-${key}`), { recursive: true, force: true })
-    await rm(`/var/cache/hypeman/builder-${key}`, { recursive: true, force: true })
-    await rm(dir, { recursive: true, force: true })
+    await removeFolder(join(parts.cacheDir, `builder-disk-${key}`))
+    await removeFolder(`/var/cache/hypeman/builder-${key}`)
+    await removeFolder(dir)
   })
   return image
 }

@@ -1,13 +1,14 @@
 // Two network namespaces of the test's own: a worker host, and beyond a wire everything else. Real addresses,
 // real listeners, and nothing of this machine's network is touched.
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { execa, execaSync } from 'execa'
+import { removeFolder } from './folders.ts'
 
 const PLAYER = fileURLToPath(new URL('./netns-player.ts', import.meta.url))
 
@@ -48,7 +49,7 @@ export async function givenNamespaces(t: TestContext, addresses: Addresses) {
   t.after(async () => {
     for (const name of Object.values(names))
       await execa('ip', ['netns', 'delete', name], { reject: false })
-    await rm(dir, { recursive: true, force: true })
+    await removeFolder(dir)
   })
   for (const name of Object.values(names)) await ip('netns', 'add', name)
   await ip(

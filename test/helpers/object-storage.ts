@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -12,6 +12,7 @@ import { createCache } from '../../server/setup/cache.ts'
 import { createApt } from '../../server/setup/debian.ts'
 import { setupEnv } from '../../server/setup/env.ts'
 import { dropGoPath, goProgram } from '../../server/setup/parts/go.ts'
+import { removeFolder } from './folders.ts'
 
 const VERSION = 'v1.8.0'
 const START_DEADLINE_MS = 60_000
@@ -54,7 +55,7 @@ export async function givenObjectStorage(t: TestContext): Promise<ObjectStorage>
   }
   t.after(async () => {
     await stop()
-    await rm(dir, { recursive: true, force: true })
+    await removeFolder(dir)
   })
   const settings = { bucket: 'builds', prefix: '', region: 'us-east-1', endpoint, credentials }
   return { settings, bucketFolder, stop }

@@ -1,13 +1,14 @@
 // A runner whose pod is played by the test: real sockets to the host's services, and a real stream on which the
 // test speaks as the agent.
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type AgentMessage, type EventMessage, PROTOCOL_VERSION } from '../../agent/protocol.ts'
 import type { Boundary, PodExit, PodSpec, Runner } from '../../server/runners/runner.ts'
 import { listenForGuest } from '../../server/runners/services.ts'
+import { removeFolder } from './folders.ts'
 
 export interface Guest {
   spec: PodSpec
@@ -80,7 +81,7 @@ export function playedRunner(
         async stop() {
           await services.close()
           agent.close()
-          await rm(dir, { recursive: true, force: true })
+          await removeFolder(dir)
         },
       }
     },

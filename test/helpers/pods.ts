@@ -1,6 +1,6 @@
 // A runner in folders of the test's own, pods from it, and a look at everything a pod could leave behind.
 import { execFile } from 'node:child_process'
-import { copyFile, cp, mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises'
+import { copyFile, cp, mkdtemp, readdir, readFile, readlink } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -16,6 +16,7 @@ import { probeMicroVm } from '../../server/setup/microvm-probe.ts'
 import { ensureBubblewrap } from '../../server/setup/parts/bubblewrap.ts'
 import { ensureUsers } from '../../server/setup/users.ts'
 import { silent } from './database.ts'
+import { removeFolder } from './folders.ts'
 import { testParts } from './parts.ts'
 
 const FIXTURES = fileURLToPath(new URL('../fixtures', import.meta.url))
@@ -40,7 +41,7 @@ export async function givenRunner(t: TestContext, name: RunnerName = 'qemu'): Pr
   const { runner, vmUid } = await makeRunner(dir, name)
   t.after(async () => {
     await runner.close()
-    await rm(dir, { recursive: true, force: true })
+    await removeFolder(dir)
   })
   const [runDir, dataDir] = [join(dir, 'run'), join(dir, 'data')]
   return { runner, runDir, dataDir, vmUid, remains: () => remainsOf(dir) }

@@ -1,5 +1,5 @@
 // Static programs for RUN steps, built from the fixtures: `dial64`, `dial32`, `fetch`.
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -9,10 +9,11 @@ import { createCache } from '../../server/setup/cache.ts'
 import { createApt } from '../../server/setup/debian.ts'
 import { setupEnv } from '../../server/setup/env.ts'
 import { findGo } from '../../server/setup/parts/go.ts'
+import { removeFolder } from './folders.ts'
 
 export async function givenPrograms(t: TestContext): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'hm-programs-'))
-  t.after(() => rm(dir, { recursive: true, force: true }))
+  t.after(() => removeFolder(dir))
   const { cacheDir, assumeYes } = setupEnv()
   const go = await findGo(createCache(cacheDir), createApt({ assumeYes }))
   const build = async (fixture: string, name: string, arch: string) => {

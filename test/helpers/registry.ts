@@ -1,5 +1,5 @@
 // A real registry behind the real proxy, listening on a free port.
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp } from 'node:fs/promises'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -14,6 +14,7 @@ import { createReferrerStore } from '../../server/registry/referrer-store.ts'
 import { createRepositoryUse, type RepositoryUse } from '../../server/registry/repository-use.ts'
 import type { RegistryUpstream } from '../../server/registry/upstream.ts'
 import { givenDatabase, silent } from './database.ts'
+import { removeFolder } from './folders.ts'
 import { testParts } from './parts.ts'
 
 export const tokens = createTokens({ secret: 'a secret of at least thirty-two characters' })
@@ -34,7 +35,7 @@ export async function givenRegistry(
 ): Promise<TestRegistry> {
   const parts = await testParts()
   const dir = await mkdtemp(join(tmpdir(), 'hm-reg-'))
-  t.after(() => rm(dir, { recursive: true, force: true }))
+  t.after(() => removeFolder(dir))
   const child = await startRegistry({
     binary: parts.registry,
     setpriv: parts.setpriv,

@@ -1,13 +1,14 @@
 // A real git client with a work tree of its own, and what its terminal shows with the time of each line.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFile, cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { copyFile, cp, mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
+import { removeFolder } from './folders.ts'
 
 export const CLEAN = {
   GIT_CONFIG_NOSYSTEM: '1',
@@ -55,7 +56,7 @@ export interface Repo {
 /** A repository of the test's own; see makeRepo. */
 export async function givenRepo(t: TestContext, fixture?: string): Promise<Repo> {
   const dir = await mkdtemp(join(tmpdir(), 'hm-repo-'))
-  t.after(() => rm(dir, { recursive: true, force: true }))
+  t.after(() => removeFolder(dir))
   return makeRepo(dir, fixture)
 }
 

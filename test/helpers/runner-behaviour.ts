@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -15,6 +15,7 @@ import {
   type PodRecord,
   type ProcessRecord,
 } from '../../server/runners/pod-record.ts'
+import { removeFolder } from './folders.ts'
 import { givenRunner, listenToAgent, pipeTo, podSpec, type RunnerName, sourceTar } from './pods.ts'
 import { givenRegistry } from './registry.ts'
 
@@ -23,7 +24,7 @@ export const never = () => AbortSignal.timeout(600_000)
 
 export async function givenFolder(t: TestContext): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'hm-run-'))
-  t.after(() => rm(dir, { recursive: true, force: true }))
+  t.after(() => removeFolder(dir))
   return dir
 }
 

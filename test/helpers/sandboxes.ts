@@ -1,12 +1,13 @@
 // Whether sandboxes can be made on this machine. Not as a plain user, nor in most containers: there the broad
 // end-to-end tests run in guests instead, and the tests of the sandbox itself check that the runner says why.
 import assert from 'node:assert/strict'
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { chmod, mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { ONLY_ROOT } from '../../server/runners/bubblewrap.ts'
 import { isRoot } from '../../server/setup/debian.ts'
+import { removeFolder } from './folders.ts'
 import { makeRunner, type RunnerName } from './pods.ts'
 
 /** What can be wrong with a machine; anything else is wrong with the runner, and must fail. */
@@ -31,7 +32,7 @@ async function lookForReason(): Promise<string | null> {
     if (found !== null) assert.match(found, OF_THE_MACHINE)
     return found
   } finally {
-    await rm(dir, { recursive: true, force: true })
+    await removeFolder(dir)
   }
 }
 

@@ -1,6 +1,6 @@
 // A whole server as a process of its own, as `npm start` runs it: own data folder, free port, real parts.
 // Whoever launches it removes it.
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { chmod, mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { readSecret } from '../../server/auth/secret.ts'
@@ -9,6 +9,7 @@ import type { Build } from '../../server/builds/schema.ts'
 import { embeddedUrl } from '../../server/db/embedded.ts'
 import { createDb } from '../../server/db/pool.ts'
 import { pathsFor } from '../../server/paths.ts'
+import { removeFolder } from './folders.ts'
 import { type Launched, launch } from './launched.ts'
 
 export interface ServerProcess {
@@ -83,8 +84,8 @@ export async function launchServer(env: Record<string, string>): Promise<ServerP
     },
     async remove() {
       await end(running, 'SIGTERM')
-      await rm(dataDir, { recursive: true, force: true })
-      await rm(paths.run, { recursive: true, force: true })
+      await removeFolder(dataDir)
+      await removeFolder(paths.run)
     },
   }
   return server

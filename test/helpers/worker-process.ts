@@ -1,5 +1,5 @@
 // A worker in a process of its own, beside a server without one; ended and removed with the test.
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { chmod, mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -8,6 +8,7 @@ import { readSecret } from '../../server/auth/secret.ts'
 import { createTokens } from '../../server/auth/tokens.ts'
 import { embeddedUrl } from '../../server/db/embedded.ts'
 import { pathsFor } from '../../server/paths.ts'
+import { removeFolder } from './folders.ts'
 import { type Launched, launch } from './launched.ts'
 import { fastestRunner } from './sandboxes.ts'
 import type { TestServer } from './server.ts'
@@ -40,8 +41,8 @@ export async function givenWorkerProcess(
   let worker: Launched | undefined
   t.after(async () => {
     if (worker) await end(worker)
-    await rm(dataDir, { recursive: true, force: true })
-    await rm(pathsFor(dataDir).run, { recursive: true, force: true })
+    await removeFolder(dataDir)
+    await removeFolder(pathsFor(dataDir).run)
   })
   worker = await launch('worker', {
     DATA_DIR: dataDir,
