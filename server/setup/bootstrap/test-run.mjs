@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const COUNTS_REPORTER = fileURLToPath(new URL('test-counts.mjs', import.meta.url))
-const FILE_DEADLINE_MS = 45 * 60_000
+const FILE_DEADLINE_MS = 20 * 60_000
 const COUNTS = ['tests', 'suites', 'pass', 'fail', 'cancelled', 'skipped', 'todo', 'duration_ms']
 
 /** Returns the exit code. */

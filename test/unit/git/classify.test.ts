@@ -8,13 +8,14 @@ import { ZERO_OID } from '../../../server/git/pkt-line.ts'
 const DEPLOY = ['main', 'release/1.0']
 const RULES = { deployBranches: DEPLOY, branchPolicy: 'warn' } as const
 const SHA = '1'.repeat(40)
+const OTHER = '2'.repeat(40)
 const kindOf = (ref: string, newSha = SHA) =>
   classify({ oldSha: ZERO_OID, newSha, ref }, RULES).kind
 
-test('tags of builds that a fetch brought along: the refusal says how to push the others', () => {
+test('tags of builds that are no longer here: the refusal says how to push the others', () => {
   const refused = classify({ oldSha: ZERO_OID, newSha: SHA, ref: 'refs/tags/builds/x' }, RULES)
   assert.equal(refused.kind, 'refused')
-  assert.match(refused.kind === 'refused' ? refused.hint : '', /by name, without --tags/)
+  assert.match(refused.kind === 'refused' ? refused.hint : '', /no longer here: git tag -d/)
 })
 
 test('branches, tags and the rest', () => {
@@ -60,14 +61,17 @@ test('whatever the ref: built only on a deploy branch, refused with a reason, ne
     fc.constantFrom('refs/heads/main', 'refs/heads/main ', 'refs/heads/Main', 'refs//heads/main'),
   )
   fc.assert(
-    fc.property(ref, fc.boolean(), (name, isDeletion) => {
-      const update = { oldSha: SHA, newSha: isDeletion ? ZERO_OID : SHA, ref: name }
+    fc.property(ref, fc.constantFrom(SHA, OTHER, ZERO_OID), (name, newSha) => {
+      const isDeletion = newSha === ZERO_OID
+      const update = { oldSha: SHA, newSha, ref: name }
       const result = classify(update, RULES)
       if (result.kind === 'build') {
         assert.ok(DEPLOY.includes(result.branch) && !isDeletion)
         assert.equal(name, `refs/heads/${result.branch}`)
       }
-      if (name.startsWith('refs/tags/builds/')) assert.equal(result.kind, 'refused')
+      if (name.startsWith('refs/tags/builds/')) {
+        assert.ok(result.kind === 'refused' || (result.kind === 'unchanged' && newSha === SHA))
+      }
       if (!/^refs\/(heads|tags)\//.test(name)) assert.equal(result.kind, 'refused')
       if (result.kind === 'refused') {
         assert.ok(result.reason !== '' && result.hint !== '')
