@@ -12,7 +12,7 @@ import {
   type SecretRef,
   SecretRefs,
   SourcePath,
-} from '../builds/schema.ts'
+} from '../builds/request-schema.ts'
 import {
   DEPLOY_BRANCHES_MAX,
   KEEP_IMAGES_MAX,

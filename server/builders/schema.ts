@@ -1,6 +1,6 @@
 // A builder: a persistent disk with BuildKit's state, one build at a time. Seed 000's fields on the wire.
 import { z } from 'zod'
-import { BuildTags } from '../builds/schema.ts'
+import { BuildTags } from '../builds/request-schema.ts'
 import { BUILDER_DISK_GB_MAX } from '../limits.ts'
 import { BUILDER_EXAMPLE, CREATE_BUILDER_EXAMPLE } from './examples.ts'
 

@@ -21,7 +21,7 @@ import {
   BuildRequest,
   BuildTags,
   SecretRefs,
-} from './schema.ts'
+} from './request-schema.ts'
 
 const { shape } = BuildRequest
 const policy = BuildPolicy.shape

@@ -5,7 +5,7 @@ import { isBranchName } from '../apps/branch-name.ts'
 import { matchesDomain } from '../egress/domains.ts'
 import { canonicalHost } from '../egress/host-name.ts'
 import { AppError, invalidRequest } from '../errors.ts'
-import type { BuildPolicy } from './schema.ts'
+import type { BuildPolicy } from './request-schema.ts'
 
 const SHOWN_CHARS_MAX = 200
 const HOSTED_PATH = /^\/(?:([A-Za-z0-9._-]+)\/)?([A-Za-z0-9._-]+?)(?:\.git)?\/?$/

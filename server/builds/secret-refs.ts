@@ -1,5 +1,5 @@
 // Every secret a build needs: those its Dockerfile mounts, and that of its repository.
-import type { BuildRequest, SecretRef } from './schema.ts'
+import type { BuildRequest, SecretRef } from './request-schema.ts'
 
 export function secretRefsOf({
   secrets = [],

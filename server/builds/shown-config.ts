@@ -3,7 +3,7 @@
 import { z } from 'zod'
 import type { BuildConfig } from '../../agent/protocol.ts'
 import { CONFIG_EXAMPLE } from './examples.ts'
-import { Attestations, SecretRefs } from './schema.ts'
+import { Attestations, SecretRefs } from './request-schema.ts'
 
 const REDACTED = '[redacted]'
 

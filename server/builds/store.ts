@@ -9,7 +9,8 @@ import { type Db, type Queryable, rows } from '../db/pool.ts'
 import { AppError } from '../errors.ts'
 import { QUEUED_BUILDS_PER_TENANT_MAX } from '../limits.ts'
 import { lockQueue, refuseWithoutRoom, requireRoom } from './queue-room.ts'
-import type { BuildRequest, BuildStatus, BuildTags, FailureClass, Provenance } from './schema.ts'
+import type { BuildRequest, BuildTags } from './request-schema.ts'
+import type { BuildStatus, FailureClass, Provenance } from './schema.ts'
 import type { ShownConfig } from './shown-config.ts'
 
 export interface BuildRow {

@@ -6,7 +6,7 @@ import { PRIORITY_MAX } from '../limits.ts'
 import type { SubmitFields } from './form.ts'
 import { parseImageName } from './image-name.ts'
 import { requireNative } from './platform.ts'
-import { type BuildPolicy, BuildRequest } from './schema.ts'
+import { type BuildPolicy, BuildRequest } from './request-schema.ts'
 
 const FLAT = ['timeout_seconds', 'memory_mb', 'cpus'] as const
 

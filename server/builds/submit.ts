@@ -23,7 +23,7 @@ import {
 import { parseImageName, requireNotOfApp } from './image-name.ts'
 import { lockQueue } from './queue-room.ts'
 import { requireReachable } from './repo-url.ts'
-import type { BuildRequest } from './schema.ts'
+import type { BuildRequest } from './request-schema.ts'
 import { chooseSource } from './source-choice.ts'
 import type { BuildRow, BuildStore, NewBuild } from './store.ts'
 import { requestOf } from './submission.ts'

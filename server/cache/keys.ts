@@ -2,7 +2,7 @@
 // one within the tenant, so no name that a user gives leads out of it. The seed's last part, a hash of the lock
 // files, is left out: BuildKit looks into a cache by content, and a changed lock file must find what it left alone.
 import type { App } from '../apps/schema.ts'
-import { CacheScope } from '../builds/schema.ts'
+import { CacheScope } from '../builds/request-schema.ts'
 
 const GLOBAL = 'cache/global'
 

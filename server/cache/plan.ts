@@ -2,7 +2,8 @@
 // do. Whether a build is an admin's was decided by permission when it was submitted.
 import type { CacheUse } from '../../agent/protocol.ts'
 import type { RepoAccess } from '../auth/registry-claims.ts'
-import type { BuildRequest, CacheFacts } from '../builds/schema.ts'
+import type { BuildRequest } from '../builds/request-schema.ts'
+import type { CacheFacts } from '../builds/schema.ts'
 import { globalCache, tenantCache } from './keys.ts'
 
 export interface CachePlan {

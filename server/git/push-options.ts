@@ -1,7 +1,7 @@
 // What `git push -o` may say. Values are checked before anything of the push is taken in; a name that is not
 // known may be meant for another remote, so it is only warned of.
 import { z } from 'zod'
-import { BuildArgs, BuildPolicy } from '../builds/schema.ts'
+import { BuildArgs, BuildPolicy } from '../builds/request-schema.ts'
 import { invalidRequest } from '../errors.ts'
 import { sanitizeLine } from './sanitize.ts'
 

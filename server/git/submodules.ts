@@ -2,7 +2,7 @@
 // or a public repository, which the build fetches itself. Anything else is refused before anything is queued.
 import { type App, effectiveSettings } from '../apps/schema.ts'
 import { hostedName, parseRepoUrl, requireReachable, shown } from '../builds/repo-url.ts'
-import type { BuildPolicy, Submodule } from '../builds/schema.ts'
+import type { BuildPolicy, Submodule } from '../builds/request-schema.ts'
 import { AppError, asError } from '../errors.ts'
 import { ARCHIVE_DEADLINE_MS, SUBMODULE_DEPTH_MAX, SUBMODULES_MAX } from '../limits.ts'
 import type { GitUser } from './git-user.ts'

@@ -1,6 +1,6 @@
 // Words of query strings that several routes share.
 import { z } from 'zod'
-import { TagKey } from '../builds/schema.ts'
+import { TagKey } from '../builds/request-schema.ts'
 import { BUILD_TAGS_MAX } from '../limits.ts'
 
 /** `true`, `1`, `false` or `0`. */

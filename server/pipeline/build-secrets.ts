@@ -2,7 +2,7 @@
 // held in memory until the attempt is over.
 import { randomBytes } from 'node:crypto'
 import type { GivenSecret } from '../../agent/protocol.ts'
-import type { SecretRef } from '../builds/schema.ts'
+import type { SecretRef } from '../builds/request-schema.ts'
 import { secretRefsOf } from '../builds/secret-refs.ts'
 import { BUILD_SECRETS_BYTES_MAX, SECRET_HIDDEN_CHARS_MIN } from '../limits.ts'
 import type { ClaimedBuild } from '../queue/claim.ts'

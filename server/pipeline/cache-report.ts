@@ -2,7 +2,8 @@
 import { type CacheUse, DOCKERFILE_STEP } from '../../agent/protocol.ts'
 import type { BuilderDisk } from '../builders/disks.ts'
 import type { NewEvent } from '../builds/event-store.ts'
-import type { BuildRequest, CacheFacts } from '../builds/schema.ts'
+import type { BuildRequest } from '../builds/request-schema.ts'
+import type { CacheFacts } from '../builds/schema.ts'
 import { type CachePlan, cacheUsed } from '../cache/plan.ts'
 import { STEPS_COUNTED_MAX } from '../limits.ts'
 

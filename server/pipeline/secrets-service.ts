@@ -4,7 +4,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { z } from 'zod'
 import type { SecretsReply } from '../../agent/protocol.ts'
-import { SecretId } from '../builds/schema.ts'
+import { SecretId } from '../builds/request-schema.ts'
 import {
   BUILD_SECRETS_MAX,
   SECRETS_REQUEST_BYTES_MAX,

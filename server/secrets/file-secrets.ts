@@ -4,7 +4,7 @@ import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isTenantName, SHARED } from '../auth/tenant.ts'
-import { SecretId } from '../builds/schema.ts'
+import { SecretId } from '../builds/request-schema.ts'
 import { SECRET_BYTES_MAX } from '../limits.ts'
 import type { SecretProvider } from './provider.ts'
 

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { AppName } from '../apps/schema.ts'
 import { TenantName } from '../auth/tenant.ts'
-import { SecretId } from '../builds/schema.ts'
+import { SecretId } from '../builds/request-schema.ts'
 import { json, route } from '../http/route.ts'
 import { bytesOf, SecretValue, type StoredSecret, WireSecret } from './schema.ts'
 import type { Secrets } from './service.ts'

@@ -1,6 +1,6 @@
 // Secrets of an app on the wire. A value goes in and never comes out again.
 import { z } from 'zod'
-import { SecretId } from '../builds/schema.ts'
+import { SecretId } from '../builds/request-schema.ts'
 import { SECRET_BYTES_MAX } from '../limits.ts'
 
 const tooLong = { error: `must be at most ${SECRET_BYTES_MAX} bytes`, abort: true }

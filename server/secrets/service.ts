@@ -1,7 +1,7 @@
 // The rules around an app's secrets: whose they are, how many; values go in sealed and are never shown.
 import type { Apps } from '../apps/service.ts'
 import type { Principal } from '../auth/principal.ts'
-import { SecretId } from '../builds/schema.ts'
+import { SecretId } from '../builds/request-schema.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError, invalidRequest, notFound } from '../errors.ts'
 import { APP_SECRETS_MAX } from '../limits.ts'

@@ -1,7 +1,7 @@
 // What a worker and the server role say to each other over HTTP, shared by both ends. Everything else they
 // know of each other is in Postgres.
 import { z } from 'zod'
-import { SecretId } from '../builds/schema.ts'
+import { SecretId } from '../builds/request-schema.ts'
 
 /** Counted up when one end would misunderstand the other. */
 export const WORKER_PROTOCOL = 1

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { SECRETS_PORT } from '../../agent/protocol.ts'
-import type { BuildRequest } from '../../server/builds/schema.ts'
+import type { BuildRequest } from '../../server/builds/request-schema.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
 import { claimNext } from '../../server/queue/claim.ts'
 import { setSlots } from '../../server/queue/slots.ts'

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { type BuildResult, type FetchedSource, SECRETS_PORT } from '../../agent/protocol.ts'
-import type { BuildRequest } from '../../server/builds/schema.ts'
+import type { BuildRequest } from '../../server/builds/request-schema.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
 import type { OpenEgress } from '../../server/egress/builds.ts'
 import { claimNext } from '../../server/queue/claim.ts'

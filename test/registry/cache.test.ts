@@ -1,7 +1,7 @@
 // Who reaches which cache in a real registry, with the tokens that builds are really given; and dropping one.
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import type { BuildRequest } from '../../server/builds/schema.ts'
+import type { BuildRequest } from '../../server/builds/request-schema.ts'
 import { cacheAccess, cachePlan } from '../../server/cache/plan.ts'
 import { createRegistryClient } from '../../server/registry/client.ts'
 import { MANIFEST_TYPE, pushImage } from '../helpers/oci.ts'

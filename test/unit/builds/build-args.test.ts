@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { BuildArgs } from '../../../server/builds/schema.ts'
+import { BuildArgs } from '../../../server/builds/request-schema.ts'
 import { BUILD_ARG_BYTES_MAX } from '../../../server/limits.ts'
 
 test('a build argument may have any value that a process can be given', () => {

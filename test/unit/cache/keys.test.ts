@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { CacheScope } from '../../../server/builds/schema.ts'
+import { CacheScope } from '../../../server/builds/request-schema.ts'
 import {
   appCacheScope,
   globalCache,

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { RepoAccess } from '../../../server/auth/registry-claims.ts'
-import type { BuildRequest } from '../../../server/builds/schema.ts'
+import type { BuildRequest } from '../../../server/builds/request-schema.ts'
 import { cacheAccess, cachePlan, cacheUsed } from '../../../server/cache/plan.ts'
 
 const GLOBAL = 'cache/global/node'
