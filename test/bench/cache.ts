@@ -8,7 +8,7 @@ import { makeRepo, type Repo, remoteUrl } from '../helpers/repo.ts'
 import { median, shortMs, table, times } from './figures.ts'
 import { type BenchServer, startBenchServer } from './timed-push.ts'
 
-const ROUNDS = 3
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3)
 const SIDES = {
   'builder disk': { builder: 'default', options: [] },
   'registry only': { builder: 'off', options: [] },
