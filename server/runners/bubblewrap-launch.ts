@@ -41,7 +41,7 @@ export async function launchSandbox(options: LaunchOptions): Promise<void> {
     child.control!.write('go\n')
     const { 'child-pid': firstPid } = JSON.parse(await line('}')) as { 'child-pid': number }
     await options.onInside(firstPid)
-    await untilBound(child, firstPid)
+    await untilBound(child.ended, () => readStatus(firstPid))
   } catch (error) {
     child.kill()
     await options.onFailed()
@@ -58,17 +58,27 @@ export async function launchSandbox(options: LaunchOptions): Promise<void> {
  * Until the first process has asked the kernel to end it with bwrap, and so with the server: right after that
  * it takes the filter on itself, which can be seen. One that has ended already needs neither.
  */
-async function untilBound(child: Child, firstPid: number): Promise<void> {
-  let ended = false
-  void child.ended.then(() => {
-    ended = true
+export async function untilBound(
+  ended: Promise<void>,
+  readStatus: () => Promise<string | undefined>,
+): Promise<void> {
+  let hasEnded = false
+  void ended.then(() => {
+    hasEnded = true
   })
   for (;;) {
-    const status = await readFile(`/proc/${firstPid}/status`, 'utf8').catch(() => undefined)
+    // Asked before: what has been read may be of a moment before the end, and the end a good one.
+    const isOver = hasEnded
+    const status = await readStatus()
     if (status === undefined || /^State:\s+Z|^Seccomp:\s+2$/m.test(status)) return
-    if (ended) throw new Error('bwrap ended before its sandbox was made')
+    if (isOver) throw new Error('bwrap ended before its sandbox was made')
     await sleep(BIND_POLL_MS)
   }
+}
+
+/** Undefined when it is gone. */
+function readStatus(pid: number): Promise<string | undefined> {
+  return readFile(`/proc/${pid}/status`, 'utf8').catch(() => undefined)
 }
 
 async function mapIds(pid: number, { uid, gid }: UserIds): Promise<void> {

@@ -13,11 +13,17 @@ import type { Log } from '../telemetry/log.ts'
 import { createAgentDoor } from './agent-door.ts'
 import { type BubblewrapTools, podIds } from './bubblewrap-args.ts'
 import { launchSandbox } from './bubblewrap-launch.ts'
-import { type Cgroup, createCgroup, killCgroups } from './cgroup.ts'
+import { type Cgroup, killCgroups } from './cgroup.ts'
 import type { Child } from './child.ts'
 import { type ConsoleRing, createConsoleRing } from './console-ring.ts'
 import { makePodFolders, type PodPaths } from './pod-files.ts'
-import { describeProcess, killRecorded, type PodRecord, writeRecord } from './pod-record.ts'
+import {
+  describeProcess,
+  killRecorded,
+  type PodRecord,
+  recordedCgroup,
+  writeRecord,
+} from './pod-record.ts'
 import { endChild, releasePod } from './release.ts'
 import type { Pod, PodExit, PodSpec } from './runner.ts'
 import { seccompProgram } from './seccomp.ts'
@@ -58,7 +64,6 @@ export async function startBubblewrapPod(
   }
   const door = createAgentDoor()
   try {
-    await writeRecord(paths.record, owned.record)
     await limit(spec, host, owned)
     const services = new Map([...spec.services, [AGENT_PORT, door.service] as const])
     owned.services = await listenForGuest(
@@ -76,13 +81,12 @@ export async function startBubblewrapPod(
   }
 }
 
-async function limit(spec: PodSpec, { log }: BubblewrapHost, owned: Owned): Promise<void> {
-  owned.cgroup = await createCgroup(spec.id, {
+async function limit(spec: PodSpec, { log, paths }: BubblewrapHost, owned: Owned): Promise<void> {
+  owned.cgroup = await recordedCgroup(owned.record, paths.record, {
     memoryBytes: spec.memoryMb * MiB,
     tasks: SANDBOX_TASKS_MAX,
     cpus: spec.cpus,
   })
-  owned.record.cgroups = [...owned.cgroup.paths]
   if (owned.cgroup.paths.length > 0) return
   log.warn({ podId: spec.id }, 'sandbox without limits of memory and processor time')
 }

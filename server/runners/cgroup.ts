@@ -30,14 +30,22 @@ interface Place {
   values: [file: string, value: string][]
 }
 
+export interface CgroupOptions {
+  root?: string
+  /** Told of every folder that may be made, before any is. */
+  onPlan?: (paths: string[]) => Promise<void>
+}
+
 export async function createCgroup(
   id: string,
   limits: CgroupLimits,
-  root = '/sys/fs/cgroup',
+  { root = '/sys/fs/cgroup', onPlan }: CgroupOptions = {},
 ): Promise<Cgroup> {
   const own = parseOwnGroups(await readFile('/proc/self/cgroup', 'utf8'))
+  const places = placesFor({ id, limits, root, own })
+  await onPlan?.(places.flat().map(({ folder }) => folder))
   const paths: string[] = []
-  for (const candidates of placesFor({ id, limits, root, own })) {
+  for (const candidates of places) {
     // Several places may do for the same limit: the first that takes it.
     for (const place of candidates) {
       if (!(await tryPlace(place))) continue

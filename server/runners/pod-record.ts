@@ -4,6 +4,7 @@ import { readFile, rename, writeFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { POD_KILL_DEADLINE_MS } from '../limits.ts'
+import { type Cgroup, type CgroupLimits, createCgroup } from './cgroup.ts'
 
 const POLL_MS = 20
 
@@ -34,6 +35,22 @@ export async function readRecord(file: string): Promise<PodRecord | undefined> {
   } catch {
     return undefined
   }
+}
+
+/** The pod's control groups; where they may come to be is on record before the first is made. */
+export async function recordedCgroup(
+  record: PodRecord,
+  file: string,
+  limits: CgroupLimits,
+): Promise<Cgroup> {
+  const cgroup = await createCgroup(record.id, limits, {
+    async onPlan(paths) {
+      record.cgroups = paths
+      await writeRecord(file, record)
+    },
+  })
+  record.cgroups = [...cgroup.paths]
+  return cgroup
 }
 
 export async function describeProcess(

@@ -14,7 +14,7 @@ import {
 import type { Parts } from '../setup/parts-types.ts'
 import type { UserIds } from '../setup/users.ts'
 import type { Log } from '../telemetry/log.ts'
-import { type Cgroup, createCgroup } from './cgroup.ts'
+import type { Cgroup } from './cgroup.ts'
 import { type Child, startChild } from './child.ts'
 import { type ConsoleRing, createConsoleRing } from './console-ring.ts'
 import {
@@ -24,7 +24,7 @@ import {
   type PodPaths,
   servicePath,
 } from './pod-files.ts'
-import { describeProcess, type PodRecord, writeRecord } from './pod-record.ts'
+import { describeProcess, type PodRecord, recordedCgroup, writeRecord } from './pod-record.ts'
 import { type Accel, qemuArgs, vsockDeviceArgs } from './qemu-args.ts'
 import { endChild, releasePod } from './release.ts'
 import type { Pod, PodExit, PodSpec } from './runner.ts'
@@ -72,7 +72,6 @@ export async function startQemuPod(
     record: { id: spec.id, processes: [], cgroups: [] },
   }
   try {
-    await writeRecord(paths.record, owned.record)
     await startParts(spec, options, owned, signal)
     return asPod(spec, options, owned)
   } catch (error) {
@@ -88,12 +87,11 @@ async function startParts(
   signal: AbortSignal,
 ): Promise<void> {
   const { paths, user, log } = options
-  owned.cgroup = await createCgroup(spec.id, {
+  owned.cgroup = await recordedCgroup(owned.record, paths.record, {
     memoryBytes: (spec.memoryMb + POD_OVERHEAD_MB) * MiB,
     tasks: POD_TASKS_MAX,
     cpus: spec.cpus + 1,
   })
-  owned.record.cgroups = [...owned.cgroup.paths]
   if (owned.cgroup.paths.length === 0) log.debug({ podId: spec.id }, 'pod without cgroup limits')
   owned.services = await listenForGuest(spec.services, (port) => servicePath(paths, port), user)
   await startDevice(options, owned)
