@@ -26,8 +26,12 @@ test('where all is well the auditor finds nothing, also when a lost push may hav
     ({ repository, ref }) => repository === 'web' && ref.endsWith('/main'),
   )!
   const pushes = input.pushes.filter((push) => push !== last)
-  const lost = { ...last, outcome: 'unknown' as const }
+  // git says so when a connection breaks as well.
+  const detail = 'fatal: the remote end hung up unexpectedly\nEverything up-to-date'
+  const lost = { ...last, outcome: 'unknown' as const, detail }
   assert.deepEqual(await audit({ ...input, pushes: [...pushes, lost] }), [])
+  const again = { ...last, detail: 'Everything up-to-date' }
+  assert.deepEqual(await audit({ ...input, pushes: [...pushes, lost, again] }), [])
   const commit = await web.commit('never arrived')
   assert.deepEqual(await audit({ ...input, pushes: [...input.pushes, { ...lost, commit }] }), [])
 })

@@ -38,9 +38,9 @@ export function isBuilt({ settings }: AppFact, ref: string, newSha: string): boo
   return classify(update, effectiveSettings(settings)).kind === 'build'
 }
 
-/** A push that moved something, or may have. */
+/** A push that moved something, or may have: git says that all is up to date when its connection broke, too. */
 export const isMove = ({ outcome, detail = '' }: Pushed) =>
-  outcome !== 'refused' && !QUIET.test(detail)
+  outcome === 'unknown' || (outcome === 'accepted' && !QUIET.test(detail))
 
 /** Where the last accepted push has put it, or an unknown one that came later. */
 function checkTips(app: AppFact, { refs }: Repository, pushes: readonly Pushed[]): Finding[] {
