@@ -32,19 +32,32 @@ export function isDatabaseGone(thrown: unknown): boolean {
   )
 }
 
+/** Two transactions waited for each other, and this one was taken back: it may be repeated. */
+export function isDeadlock(thrown: unknown): boolean {
+  return (asError(thrown) as Error & { code?: unknown }).code === '40P01'
+}
+
+/** Nothing is wrong with what was asked for: the same may go well in a moment. */
+export function isPassing(thrown: unknown): boolean {
+  return isDatabaseGone(thrown) || isDeadlock(thrown)
+}
+
 /** What the caller of a request hears then. */
 export function databaseUnavailable(cause: unknown): AppError {
-  const message = 'the database cannot be reached; try again in a moment'
+  const why = isDeadlock(cause)
+    ? 'the database took this back, because another change stood in its way'
+    : 'the database cannot be reached'
+  const message = `${why}; try again in a moment`
   return new AppError('database_unavailable', message, { cause })
 }
 
-/** Work that may be repeated, until the database answers. Rejects with the signal's reason when that aborts. */
+/** Work that may be repeated, until the database does it. Rejects with the signal's reason when that aborts. */
 export async function untilDatabase<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
   for (;;) {
     try {
       return await work()
     } catch (error) {
-      if (!isDatabaseGone(error)) throw error
+      if (!isPassing(error)) throw error
       signal.throwIfAborted()
       await sleep(DATABASE_RETRY_MS, undefined, { signal }).catch(() => {})
       signal.throwIfAborted()

@@ -1,7 +1,7 @@
 // A refusal as git's user reads it: `error:` and `hint:` lines, which git itself colours. As a plain-text
 // answer they show as `remote: …`, but only in answer to info/refs.
 import type { Context } from 'koa'
-import { databaseUnavailable, isDatabaseGone } from '../db/gone.ts'
+import { databaseUnavailable, isPassing } from '../db/gone.ts'
 import { AppError, asError } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import { PktLineError } from './pkt-line.ts'
@@ -37,7 +37,7 @@ export function deny(ctx: Context, error: unknown, log: Log): void {
 export function toKnown(error: unknown): AppError {
   if (error instanceof AppError) return error
   if (error instanceof PktLineError) return new AppError('invalid_request', error.message)
-  if (isDatabaseGone(error)) return databaseUnavailable(error)
+  if (isPassing(error)) return databaseUnavailable(error)
   return new AppError('internal_error', 'the server could not answer', {
     hint: 'try again; its operator finds the reason in the log',
     cause: error,

@@ -1,7 +1,7 @@
 // Everything thrown below becomes one JSON error here: `{code, message, details?}`. What the caller may not
 // see (an unexpected error) is logged with the request id and answered without a word about the inside.
 import type Koa from 'koa'
-import { databaseUnavailable, isDatabaseGone } from '../db/gone.ts'
+import { databaseUnavailable, isPassing } from '../db/gone.ts'
 import { AppError, asError } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 
@@ -37,7 +37,7 @@ export function errorReplies({ log }: { log: Log }): Koa.Middleware {
 export function toAppError(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown
   const error = asError(thrown)
-  if (isDatabaseGone(error)) return databaseUnavailable(error)
+  if (isPassing(error)) return databaseUnavailable(error)
   return new AppError('internal_error', 'internal error', { cause: error })
 }
 

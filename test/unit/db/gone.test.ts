@@ -1,7 +1,7 @@
 // What counts as a database that is away, in the words of the driver, of knex and of PostgreSQL.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { isDatabaseGone } from '../../../server/db/gone.ts'
+import { databaseUnavailable, isDatabaseGone, untilDatabase } from '../../../server/db/gone.ts'
 
 const coded = (code: string, more = {}) => Object.assign(new Error('no'), { code, ...more })
 
@@ -31,4 +31,17 @@ test('other failures are not taken for it', () => {
   ]) {
     assert.equal(isDatabaseGone(other), false, other.message)
   }
+})
+
+test('of two transactions that waited for each other, the one that was taken back is repeated, and lost by nobody', async () => {
+  const deadlock = coded('40P01')
+  let tries = 0
+  const done = await untilDatabase(async () => {
+    tries += 1
+    if (tries < 3) throw deadlock
+    return 'queued'
+  }, AbortSignal.timeout(60_000))
+  assert.deepEqual([done, tries], ['queued', 3])
+  assert.equal(isDatabaseGone(deadlock), false, 'nobody is told that it is away')
+  assert.match(databaseUnavailable(deadlock).message, /took this back, .* try again in a moment$/)
 })
