@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { checkLimits } from './audit/limits.ts'
 import { cgroupsOf, mountsBelow } from './audit/machine.ts'
 import { audit } from './audit.ts'
 import { givenAudited } from './audited.ts'
@@ -49,4 +50,15 @@ test('mounts below a data folder and control groups of its builds are found', as
   for (const name of ['ours-2', 'another-1']) await mkdir(join(groups, name), { recursive: true })
   const found = await cgroupsOf([{ id: 'ours' }], dir)
   assert.deepEqual(found, [`control group ${join(groups, 'ours-2')}`])
+})
+
+test('a worker may have another build once the lease of one is over, before that is taken back', () => {
+  const attempt = (build_id: string, from: number, until: number, outcome: string) => {
+    return { build_id, tenant: 'acme', attempt: 1, worker: 'w', from, until, outcome }
+  }
+  const limits = { perWorkerSlots: { w: 1 } }
+  const after = attempt('b', 5, 9, 'built')
+  assert.deepEqual(checkLimits({ attempts: [attempt('a', 0, 7, 'lost'), after] }, { limits }), [])
+  const [found] = checkLimits({ attempts: [attempt('a', 0, 7, 'built'), after] }, { limits })
+  assert.match(found?.what ?? '', /^2 of at most 1 builds on worker w/)
 })

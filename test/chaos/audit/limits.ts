@@ -3,7 +3,10 @@ import { instant, shownAttempt } from './attempts.ts'
 import type { AttemptFact, Facts } from './facts.ts'
 import type { AuditInput, Finding } from './input.ts'
 
-export function checkLimits({ attempts }: Facts, { limits }: AuditInput): Finding[] {
+export function checkLimits(
+  { attempts }: Pick<Facts, 'attempts'>,
+  { limits }: Pick<AuditInput, 'limits'>,
+): Finding[] {
   const findings: Finding[] = []
   const within = (whose: string, some: readonly AttemptFact[], most: number | undefined) => {
     const crowd = most === undefined ? undefined : firstAbove(some, most)
@@ -18,7 +21,9 @@ export function checkLimits({ attempts }: Facts, { limits }: AuditInput): Findin
     within(`builds of tenant ${tenant}`, of('tenant', tenant), most)
   }
   for (const [worker, most] of Object.entries(limits.perWorkerSlots ?? {})) {
-    within(`builds on worker ${worker}`, of('worker', worker), most)
+    // A worker leaves a build when its lease is over, which is before somebody takes that back.
+    const kept = of('worker', worker).filter(({ outcome }) => outcome !== 'lost')
+    within(`builds on worker ${worker}`, kept, most)
   }
   return findings
 }
