@@ -1,9 +1,9 @@
 // Reading a build's log. pages() is one async iterable with three kinds of readers: SSE, the hook's stream
 // (as single events), and whoever waits for a status.
-
 import { isDatabaseGone, untilDatabase } from '../db/gone.ts'
 import type { Listener } from '../db/listen.ts'
 import type { Db } from '../db/pool.ts'
+import { joinSignals } from '../join-signals.ts'
 import { DATABASE_AWAY_MAX_MS, LOG_READ_ROWS_MAX } from '../limits.ts'
 import { nextSeq, readEvents } from './event-store.ts'
 import { createFeeds, type Page } from './feed.ts'
@@ -133,11 +133,15 @@ async function patiently<T>(work: () => Promise<T>, signal: AbortSignal): Promis
     return await work()
   } catch (error) {
     if (!isDatabaseGone(error)) throw error
-    const late = AbortSignal.timeout(DATABASE_AWAY_MAX_MS)
-    return untilDatabase(work, AbortSignal.any([signal, late])).catch((reason) => {
+    const until = joinSignals([signal], DATABASE_AWAY_MAX_MS)
+    try {
+      return await untilDatabase(work, until.signal)
+    } catch (reason) {
       if (signal.aborted) return undefined
-      throw late.aborted ? error : reason
-    })
+      throw until.signal.aborted ? error : reason
+    } finally {
+      until.dispose()
+    }
   }
 }
 
