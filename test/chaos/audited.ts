@@ -3,7 +3,6 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { createFinish } from '../../server/builds/finish.ts'
 import { createBuildLog } from '../../server/builds/log.ts'
 import type { BuildRow } from '../../server/builds/store.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
@@ -13,6 +12,7 @@ import { reap } from '../../server/queue/reaper.ts'
 import { createRegistryClient, type RegistryClient } from '../../server/registry/client.ts'
 import { silent } from '../helpers/database.ts'
 import { aborted, type FakeRun, givenWorker, PROVENANCE } from '../helpers/fake-worker.ts'
+import { givenFinish } from '../helpers/finish.ts'
 import { type GitServer, givenGitServer } from '../helpers/git-server.ts'
 import { pushImage } from '../helpers/oci.ts'
 import { bearer, buildToken, givenProxy, givenRegistry, operator } from '../helpers/registry.ts'
@@ -43,10 +43,9 @@ export async function givenAudited(t: TestContext): Promise<Audited> {
   const registry = createRegistryClient({ upstream })
   const play = (run: FakeRun) => playFate(run, server, proxy.url)
   const worker = await givenWorker(t, server, play, { slots: 2 })
-  const finish = createFinish({
+  const finish = givenFinish(t, {
     db,
     listener,
-    log: silent,
     tagImage: registry.tag,
     publishImage: registry.publish,
     async tagCommit({ id, appId, commit }) {
@@ -61,8 +60,6 @@ export async function givenAudited(t: TestContext): Promise<Audited> {
     },
     retryMs: 50,
   })
-  finish.start()
-  t.after(() => finish.stop())
 
   const pushes: Pushed[] = []
   const web = await server.givenClient(t, 'web')

@@ -1,7 +1,7 @@
 // The end of a build on the server side: what must be there before it is said to be ready.
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { createFinish, type Finish, type FinishOptions } from '../../server/builds/finish.ts'
+import type { Finish, FinishOptions } from '../../server/builds/finish.ts'
 import { createBuildLog } from '../../server/builds/log.ts'
 import { toPublic } from '../../server/builds/show.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
@@ -13,7 +13,8 @@ import { setSlots } from '../../server/queue/slots.ts'
 import { createRegistryClient } from '../../server/registry/client.ts'
 import { unexpected } from '../../server/registry/exchange.ts'
 import { givenBuild } from '../helpers/builds.ts'
-import { givenDatabase, silent } from '../helpers/database.ts'
+import { givenDatabase } from '../helpers/database.ts'
+import { givenFinish } from '../helpers/finish.ts'
 import { pushImage } from '../helpers/oci.ts'
 import { bearer, buildToken, givenProxy, givenRegistry, member } from '../helpers/registry.ts'
 
@@ -32,20 +33,9 @@ async function givenResult(t: TestContext, image_name: string) {
   const lease = createLease({ db, buildId: 'acme1', token: build!.leaseToken })
   await lease.markPushing()
   await lease.recordResult(digest, PROVENANCE)
-  const finishWith = (more: Partial<FinishOptions> = {}): Finish => {
-    const finish = createFinish({
-      db,
-      listener,
-      log: silent,
-      tagImage: registry.tag,
-      publishImage: registry.publish,
-      tagCommit: async () => {},
-      ...more,
-    })
-    finish.start()
-    t.after(() => finish.stop())
-    return finish
-  }
+  const { tag: tagImage, publish: publishImage } = registry
+  const finishWith = (more: Partial<FinishOptions> = {}): Finish =>
+    givenFinish(t, { db, listener, tagImage, publishImage, ...more })
   /** Waits for the end; the build as it is shown at that moment. */
   const ended = async () => {
     const log = createBuildLog({ db, listener })
