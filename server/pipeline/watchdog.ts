@@ -25,6 +25,7 @@ export function startWatchdog(options: WatchdogOptions) {
   let reason: StopReason | undefined
   let lastBeat = performance.now()
   let beating = false
+  let again = false
 
   function stop(why: StopReason): void {
     if (reason !== undefined) return
@@ -33,6 +34,8 @@ export function startWatchdog(options: WatchdogOptions) {
   }
 
   async function beat(): Promise<void> {
+    // What is asked for while an answer is on its way may be newer than the answer.
+    again = beating
     if (beating) return
     beating = true
     try {
@@ -49,6 +52,7 @@ export function startWatchdog(options: WatchdogOptions) {
     } finally {
       beating = false
     }
+    if (again && reason === undefined) await beat()
   }
 
   const timeout = setTimeout(() => stop('timeout'), timeoutMs)

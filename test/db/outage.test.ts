@@ -1,6 +1,7 @@
 // A database that is away for a while: builds go on, nothing is written twice, and nobody is taken for dead.
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { once } from 'node:events'
+import { type TestContext, test } from 'node:test'
 import { appendEvents, readEvents } from '../../server/builds/event-store.ts'
 import { createBuildLog } from '../../server/builds/log.ts'
 import { untilDatabase } from '../../server/db/gone.ts'
@@ -93,12 +94,9 @@ test('after the database was away, leases that ran out meanwhile are not taken b
 })
 
 test('a build goes on past its lease while the database is away, but not forever', async (t) => {
-  const database = await givenDatabase(t)
-  await setSlots(database.db, 1)
-  await givenBuild(database.db)
-  const build = (await claimNext(database.db, 'w'))!
+  const { build, database, poke } = await givenRunning(t)
   const lease = createLease({ db: database.db, buildId: build.id, token: build.leaseToken })
-  const answers: (() => Promise<{ held: boolean; cancelRequested: boolean }>)[] = []
+  const answers = [lease.heartbeat]
   let asked = 0
   const failing: typeof lease = {
     ...lease,
@@ -109,18 +107,18 @@ test('a build goes on past its lease while the database is away, but not forever
       return answer()
     },
   }
-  const options = { listener: database.listener, log: silent, timeoutMs: 60_000 }
-  const drain = new AbortController().signal
-  const watch = startWatchdog({ ...options, lease: failing, drain, awayMaxMs: 200 })
-  const poke = () => database.db.raw(`select pg_notify('hypeman_build', ?)`, [`cancel:${build.id}`])
+  let ahead = 0
+  const now = performance.now.bind(performance)
+  t.mock.method(performance, 'now', () => now() + ahead)
+  const awayMaxMs = 600_000
+  const watch = startWatchdog({ ...watching(database), lease: failing, awayMaxMs })
   try {
-    answers.push(lease.heartbeat)
     await poke()
     await until(() => asked === 1)
     await poke()
     await until(() => asked === 2)
     assert.equal(watch.reason, undefined)
-    await new Promise((resolve) => setTimeout(resolve, 250))
+    ahead = awayMaxMs + 1
     await poke()
     await until(() => watch.reason !== undefined)
     assert.equal(watch.reason, 'lease_lost')
@@ -128,6 +126,52 @@ test('a build goes on past its lease while the database is away, but not forever
     watch.close()
   }
 })
+
+test('a cancel that comes while a heartbeat is on its way is heard with the next one, at once', async (t) => {
+  const { build, database, poke } = await givenRunning(t)
+  const lease = createLease({ db: database.db, buildId: build.id, token: build.leaseToken })
+  const answer = new AbortController()
+  let asked = 0
+  const slow: typeof lease = {
+    ...lease,
+    async heartbeat() {
+      asked += 1
+      if (asked > 1) return { held: true, cancelRequested: true }
+      await once(answer.signal, 'abort')
+      return { held: true, cancelRequested: false }
+    },
+  }
+  const heard: string[] = []
+  const off = database.listener.on('hypeman_build', (payload) => heard.push(payload))
+  const interval = t.mock.method(globalThis, 'setInterval', () => undefined)
+  const watch = startWatchdog({ ...watching(database), lease: slow })
+  interval.mock.restore()
+  try {
+    await poke()
+    await until(() => asked === 1)
+    await poke()
+    await until(() => heard.length === 2)
+    answer.abort()
+    await until(() => asked === 2)
+    await until(() => watch.reason === 'cancel')
+  } finally {
+    watch.close()
+    off()
+  }
+})
+
+async function givenRunning(t: TestContext) {
+  const database = await givenDatabase(t)
+  await setSlots(database.db, 1)
+  await givenBuild(database.db)
+  const build = (await claimNext(database.db, 'w'))!
+  const poke = () => database.db.raw(`select pg_notify('hypeman_build', ?)`, [`cancel:${build.id}`])
+  return { build, database, poke }
+}
+
+function watching({ listener }: Awaited<ReturnType<typeof givenDatabase>>) {
+  return { listener, log: silent, timeoutMs: 600_000, drain: new AbortController().signal }
+}
 
 test('a connection that the database has ended puts no line on stdout, which has the ready line alone', async (t) => {
   const way = await cuttable(t, (await givenDatabase(t)).url)
