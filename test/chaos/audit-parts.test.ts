@@ -199,6 +199,18 @@ const onTheMachine: Record<string, Violation> = {
     plant: ({ server }) => file(join(pathsFor(server.root).pods, 'disk.img')),
     found: () => [/^nothing is left: of a pod in .*: disk\.img$/],
   },
+  'the disk of an attempt that came to nothing': {
+    plant: ({ server, builds: { failed } }) =>
+      file(join(pathsFor(server.root).builders, 'k1', `${failed.id}-1.img`)),
+    found: ({ builds: { failed } }) => [
+      new RegExp(`^nothing is left: disk of a builder .*/k1/${failed.id}-1\\.img$`),
+    ],
+  },
+  'the disk of a good build': {
+    plant: ({ server, builds: { first } }) =>
+      file(join(pathsFor(server.root).builders, 'k1', `${first.id}-1.img`)),
+    found: () => [],
+  },
   'a process of a pod, also below one that may live': {
     plant: ({ server }) => process_(join(pathsFor(server.root).pods, 'x-1')),
     found: () => [/^nothing is left: process \d+ .*\/pods\/x-1/],

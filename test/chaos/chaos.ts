@@ -2,6 +2,7 @@
 // is broken at random while clients push and cancel, and every promise must hold afterwards.
 import { parseArgs } from 'node:util'
 import { z } from 'zod'
+import { PACES } from './pace.ts'
 import { runChaos } from './run.ts'
 
 const wholeNumber = (max: number) => z.coerce.number().int().min(1).max(max)
@@ -39,7 +40,7 @@ const { findings, pushes, builds, logs } = await runChaos({
   clients,
   workers,
   runner,
-  gapMs: { min: 3_000, max: 15_000 },
+  gapMs: PACES[runner].gapMs,
   isShort: false,
   say,
   logs: logsFolder,

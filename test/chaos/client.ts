@@ -81,7 +81,13 @@ export async function runClient(options: ClientOptions): Promise<void> {
       if (action.next !== 'wait') next = goOn(buildId, running)
     }
     for (let tries = 1; ; tries += 1) {
-      const { outcome, text } = await push({ repo, args, branch, onQueued })
+      const { outcome, text } = await push({
+        repo,
+        args,
+        branch,
+        deadlineMs: world.pace.pushDeadlineMs,
+        onQueued,
+      })
       await next
       const detail = `${name}: git push ${args.join(' ')}\n${text}`
       ledger.pushes.push({

@@ -1,5 +1,6 @@
 // What the driver knows and the auditor does not: how each build had to end, and which ones must be there.
 import type { Db } from '../../server/db/pool.ts'
+import { BUILD_ATTEMPTS_MAX } from '../../server/limits.ts'
 import type { Finding } from './audit.ts'
 import type { Ledger, Verdict } from './ledger.ts'
 
@@ -9,6 +10,7 @@ interface BuildEnd {
   status: string
   failure_class: string | null
   error: string | null
+  attempt: number
 }
 
 /** Ends that a fault may give to any build; the user's fault is never one. */
@@ -21,6 +23,7 @@ export async function unexpected(db: Db, ledger: Ledger): Promise<Finding[]> {
     'status',
     'failure_class',
     'error',
+    'attempt',
   )
   const known = new Set(builds.map(({ id }) => id))
   const lost = [...ledger.submitted.keys()].filter((id) => !known.has(id))
@@ -35,7 +38,15 @@ export async function unexpected(db: Db, ledger: Ledger): Promise<Finding[]> {
       const what = verdict && contradiction(build, verdict)
       return what ? [{ invariant: 'a build ends as its Dockerfile deserves', what }] : []
     }),
+    ...builds.filter(gaveUpEarly).map(({ id, attempt, error }) => ({
+      invariant: 'what breaks below a build is tried again',
+      what: `build ${id} failed in attempt ${attempt} of ${BUILD_ATTEMPTS_MAX}: ${error}`,
+    })),
   ]
+}
+
+function gaveUpEarly({ failure_class: failureClass, attempt }: BuildEnd): boolean {
+  return OF_FAULTS.includes(failureClass ?? '') && attempt < BUILD_ATTEMPTS_MAX
 }
 
 function contradiction(build: BuildEnd, verdict: Verdict): string | undefined {

@@ -1,8 +1,9 @@
 // What each fault of the plan does to the world.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LEASE_MS, REAPER_INTERVAL_MS } from '../../server/limits.ts'
-import { podPids, registryPids } from '../helpers/leftovers.ts'
+import { podPids, qemuPids, registryPids, vsockPids } from '../helpers/leftovers.ts'
 import type { Kept } from './kept.ts'
+import { freezeUntilEnded, pause, signal as send } from './machine-faults.ts'
 import type { Fault } from './plan.ts'
 import type { World } from './world.ts'
 
@@ -18,6 +19,8 @@ export interface FaultOptions {
    */
   leases: 'wait' | 'expire'
   say(text: string): void
+  /** Told of a fault that nobody has found out. */
+  onSurprise(what: string): void
   /** Nothing begins after it. */
   signal: AbortSignal
 }
@@ -25,7 +28,7 @@ export interface FaultOptions {
 /** Waits until what it is about is there; done when all is as before. Says what it did. */
 export async function inject(
   fault: Fault,
-  { world, leases, say, signal }: FaultOptions,
+  { world, leases, say, onSurprise, signal }: FaultOptions,
 ): Promise<void> {
   const { server, workers, postgres } = world
   const { forMs } = fault
@@ -42,11 +45,24 @@ export async function inject(
     await sleep(forMs)
     await postgres.up()
   }
-  const killOne = async (kept: Kept, pidsOf: (pid: number) => Promise<number[]>, what: string) => {
+  type PidsOf = (pid: number) => Promise<number[]>
+  const one = async (kept: Kept, pidsOf: PidsOf, what: string) => {
     const pid = await found(async () => (await pidsOf(kept.pid() ?? -1))[0], signal)
-    if (!pid) return
-    say(`${what} (${pid})`)
-    kill(pid)
+    if (pid) say(`${what} (${pid})`)
+    return pid
+  }
+  const killOne = async (kept: Kept, pidsOf: PidsOf, what: string) => {
+    const pid = await one(kept, pidsOf, `kill -9 ${what}`)
+    if (pid) send(pid, 'SIGKILL')
+  }
+  const freezeOne = async (pidsOf: PidsOf, what: string) => {
+    const pid = await one(worker, pidsOf, `SIGSTOP ${what}`)
+    const surprise = pid && (await freezeUntilEnded(pid, what))
+    if (surprise) onSurprise(surprise)
+  }
+  const pauseOne = async (pidsOf: PidsOf, what: string) => {
+    const pid = await one(worker, pidsOf, `SIGSTOP ${what} for ${forMs} ms`)
+    if (pid) await pause(pid, forMs)
   }
   const freeze = async (kept: Kept, thawed: () => Promise<void>, what: string) => {
     if (!(await found(async () => kept.pid() !== undefined, signal))) return
@@ -74,13 +90,21 @@ export async function inject(
         `SIGSTOP ${worker.name} beyond its leases`,
       )
     case 'kill-pod':
-      return killOne(worker, podPids, `kill -9 a pod of ${worker.name}`)
+      return killOne(worker, podPids, `a pod of ${worker.name}`)
     case 'kill-postgres':
       return databaseDown('SIGKILL', 'kill -9 PostgreSQL')
     case 'restart-postgres':
       return databaseDown('SIGINT', 'fast shutdown of PostgreSQL')
     case 'kill-registry':
-      return killOne(server, registryPids, 'kill -9 registry')
+      return killOne(server, registryPids, 'registry')
+    case 'freeze-vm':
+      return freezeOne(qemuPids, `a VM of ${worker.name}`)
+    case 'pause-vm':
+      return pauseOne(qemuPids, `a VM of ${worker.name}`)
+    case 'kill-vsock':
+      return killOne(worker, vsockPids, `a vsock device of ${worker.name}`)
+    case 'freeze-vsock':
+      return freezeOne(vsockPids, `a vsock device of ${worker.name}`)
   }
 }
 
@@ -104,13 +128,4 @@ async function found<T>(look: () => Promise<T>, signal: AbortSignal): Promise<T 
     await sleep(LOOK_MS)
   }
   return undefined
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch (error) {
-    // It has ended by itself in the meantime.
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
-  }
 }

@@ -1,8 +1,9 @@
 // What will happen, from a seed alone: the faults with their times, and what each client does one after the other.
 // The same seed gives the same plan; how the two meet is up to the machine.
 import fc from 'fast-check'
+import type { RunnerName } from '../helpers/pods.ts'
 
-export const FAULTS = [
+const FAULTS = [
   'kill-server',
   'freeze-server',
   'stop-server',
@@ -15,9 +16,18 @@ export const FAULTS = [
   'kill-registry',
 ] as const
 
+/** What only a pod that is a machine can meet: it is stopped, for good or for a moment, or its channel is. */
+const FAULTS_OF_MACHINES = ['freeze-vm', 'pause-vm', 'kill-vsock', 'freeze-vsock'] as const
+
+export type FaultKind = (typeof FAULTS)[number] | (typeof FAULTS_OF_MACHINES)[number]
+
+export function faultsOf(runner: RunnerName): FaultKind[] {
+  return runner === 'qemu' ? [...FAULTS, ...FAULTS_OF_MACHINES] : [...FAULTS]
+}
+
 export interface Fault {
   atMs: number
-  kind: (typeof FAULTS)[number]
+  kind: FaultKind
   /** Which of the workers, where it is about one. */
   worker: number
   /** How long it stays away. */
@@ -64,6 +74,7 @@ export interface PlanOptions {
   seed: number
   clients: number
   workers: number
+  runner: RunnerName
   durationMs: number
   gapMs: { min: number; max: number }
 }
@@ -96,10 +107,11 @@ function planArbitrary(options: PlanOptions): fc.Arbitrary<Plan> {
 
 /** Dealt out, so that each kind comes as often as the others. */
 function faultsArbitrary(options: PlanOptions): fc.Arbitrary<Fault[]> {
-  const { durationMs, gapMs, workers } = options
+  const { durationMs, gapMs, workers, runner } = options
   const most = Math.ceil(durationMs / gapMs.min)
-  const deal = fc.shuffledSubarray([...FAULTS], { minLength: FAULTS.length })
-  const kinds = times(Math.ceil(most / FAULTS.length), deal).map((deals) => deals.flat())
+  const faults = faultsOf(runner)
+  const deal = fc.shuffledSubarray(faults, { minLength: faults.length })
+  const kinds = times(Math.ceil(most / faults.length), deal).map((deals) => deals.flat())
   const details = times(
     most,
     fc.record({

@@ -10,6 +10,8 @@ export interface PushSpec {
   args: string[]
   /** The destination whose outcome counts. */
   branch: string
+  /** Longer than everything that it waits for. */
+  deadlineMs: number
   /** Called when the build is queued. */
   onQueued?: (buildId: string, push: RunningPush) => void
 }
@@ -19,11 +21,9 @@ export interface PushReport {
   text: string
 }
 
-/** Longer than everything that a push waits for. */
-const PUSH_DEADLINE_MS = 10 * 60_000
-
 /** Throws when git does not end at all. */
-export async function push({ repo, args, branch, onQueued }: PushSpec): Promise<PushReport> {
+export async function push(spec: PushSpec): Promise<PushReport> {
+  const { repo, args, branch, deadlineMs, onQueued } = spec
   const running = repo.startPush('hypeman', ...args)
   if (onQueued) {
     running.line(/-----> Build [a-z0-9]+ queued/).then(
@@ -32,13 +32,15 @@ export async function push({ repo, args, branch, onQueued }: PushSpec): Promise<
     )
   }
   const over = new AbortController()
-  const late = sleep(PUSH_DEADLINE_MS, 'late' as const, { signal: over.signal }).catch(() => 'over')
+  const late = sleep(deadlineMs, 'late' as const, { signal: over.signal }).catch(() => 'over')
   const result = await Promise.race([running.done, late])
   over.abort()
   if (typeof result === 'string') {
     running.interrupt('SIGKILL')
     const lines = running.lines.map(({ text }) => text).join('\n')
-    throw new Error(`git push ${args.join(' ')} did not end within 10 min:\n${lines}`)
+    throw new Error(
+      `git push ${args.join(' ')} did not end within ${deadlineMs / 1000} s:\n${lines}`,
+    )
   }
   return { outcome: outcomeOf(result.exitCode, result.text, branch), text: result.text }
 }

@@ -8,7 +8,7 @@ import type { RunnerName } from '../helpers/pods.ts'
 import { type AuditInput, audit, type Finding } from './audit.ts'
 import { runClient } from './client.ts'
 import { unexpected } from './expectations.ts'
-import { inject } from './faults.ts'
+import { type FaultOptions, inject } from './faults.ts'
 import { createLedger, type Ledger } from './ledger.ts'
 import { APPS, type Plan, planOf } from './plan.ts'
 import { LIMITS, startWorld, type World } from './world.ts'
@@ -39,8 +39,6 @@ export interface ChaosResult {
   logs?: string
 }
 
-const QUIET_DEADLINE_MS = 15 * 60_000
-
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const started = Date.now()
   const say = (text: string) =>
@@ -52,11 +50,15 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
     say(`SURPRISE: ${what}`)
     findings.push({ invariant: 'a process ends only when it is asked to', what })
   }
+  const onUnnoticed = (what: string) => {
+    say(`SURPRISE: ${what}`)
+    findings.push({ invariant: 'what stands still is found out', what })
+  }
   const world = await startWorld({ ...options, onSurprise })
   try {
     await makeApps(world, plan)
     say(`server, ${options.workers} workers and ${options.clients} clients in ${world.root}`)
-    await breakThings(world, plan, ledger, { ...options, say })
+    await breakThings(world, plan, ledger, { ...options, say, onSurprise: onUnnoticed })
     await settle(world, options, say)
     const [{ count } = { count: 0 }] = await world.db('builds').count<{ count: number }[]>()
     findings.push(...(await unexpected(world.db, ledger)))
@@ -91,14 +93,15 @@ async function makeApps(world: World, { clients }: Plan): Promise<void> {
   }
 }
 
-type Broken = Pick<ChaosOptions, 'durationMs' | 'isShort' | 'signal' | 'say'>
+type Broken = Pick<ChaosOptions, 'durationMs' | 'isShort' | 'signal' | 'say'> &
+  Pick<FaultOptions, 'onSurprise'>
 
 /** Until the time is over, every fault is mended, and every client knows what became of its last act. */
 async function breakThings(
   world: World,
   plan: Plan,
   ledger: Ledger,
-  { durationMs, isShort, signal, say }: Broken,
+  { durationMs, isShort, signal, say, onSurprise }: Broken,
 ): Promise<void> {
   const stopping = new AbortController()
   const over = AbortSignal.any([stopping.signal, ...(signal ? [signal] : [])])
@@ -114,7 +117,7 @@ async function breakThings(
     await untilMs(fault.atMs)
     if (over.aborted) break
     const leases = isShort ? 'expire' : 'wait'
-    const injected = inject(fault, { world, leases, say, signal: over })
+    const injected = inject(fault, { world, leases, say, onSurprise, signal: over })
     faults.push(injected.catch((error) => failed.push(error)))
   }
   await untilMs(durationMs)
@@ -135,14 +138,15 @@ async function settle(world: World, { isShort }: ChaosOptions, say: (text: strin
   } else {
     await sleep(RECONCILE_INTERVAL_MS + 5_000)
   }
-  const deadline = Date.now() + QUIET_DEADLINE_MS
+  const deadline = Date.now() + world.pace.quietDeadlineMs
   for (;;) {
     const left = await world.db('builds').whereNull('completed_at').select('id', 'status')
-    if (left.length === 0) return say('every build has ended')
+    // Behind its result a guest still puts its builder's disk in order.
+    const held = await world.db('builders').whereNotNull('lease_token').pluck('key')
+    if (left.length + held.length === 0) return say('every build has ended')
     if (Date.now() > deadline) {
-      return say(
-        `builds that do not end: ${left.map(({ id, status }) => `${id} ${status}`).join(', ')}`,
-      )
+      const builds = left.map(({ id, status }) => `${id} ${status}`)
+      return say(`what does not end: ${[...builds, ...held].join(', ')}`)
     }
     await sleep(500)
   }
@@ -168,7 +172,7 @@ async function auditInput(world: World, ledger: Ledger): Promise<AuditInput> {
     limits: {
       global: LIMITS.global,
       perTenant: Object.fromEntries(tenants.map((tenant) => [tenant, LIMITS.perTenant])),
-      perWorkerSlots: Object.fromEntries(names.map(({ worker }) => [worker, LIMITS.perWorker])),
+      perWorkerSlots: Object.fromEntries(names.map(({ worker }) => [worker, world.pace.perWorker])),
     },
     pushes: ledger.pushes,
     cancelled: ledger.cancelled,

@@ -13,14 +13,16 @@ import { removeFolder } from '../helpers/folders.ts'
 import { launch } from '../helpers/launched.ts'
 import type { RunnerName } from '../helpers/pods.ts'
 import { type Kept, keep } from './kept.ts'
+import { PACES, type Pace } from './pace.ts'
 import { type ChaosPostgres, startPostgres } from './postgres.ts'
 
-export const LIMITS = { global: 3, perTenant: 2, perWorker: 2 }
+export const LIMITS = { global: 3, perTenant: 2 }
 
 export interface World {
   /** Of the run; has everything. */
   root: string
   url: string
+  pace: Pace
   server: Kept
   workers: Kept[]
   dataDirs: { server: string; workers: string[] }
@@ -44,6 +46,7 @@ export interface WorldOptions {
 }
 
 export async function startWorld(options: WorldOptions): Promise<World> {
+  const pace = PACES[options.runner]
   const root = await mkdtemp(join(tmpdir(), 'hm-chaos-'))
   const folder = async (name: string) => {
     await mkdir(join(root, name), { recursive: true })
@@ -88,7 +91,7 @@ export async function startWorld(options: WorldOptions): Promise<World> {
           OBJECTS: pathsFor(serverDir).objects,
           SERVER_URL: url,
           WORKER_TOKEN: token,
-          WORKER_SLOTS: String(LIMITS.perWorker),
+          WORKER_SLOTS: String(pace.perWorker),
         }),
     }),
   )
@@ -99,6 +102,7 @@ export async function startWorld(options: WorldOptions): Promise<World> {
   return {
     root,
     url,
+    pace,
     server,
     workers,
     dataDirs: { server: serverDir, workers: workerDirs },

@@ -38,6 +38,11 @@ export function qemuPids(serverPid: number): Promise<number[]> {
   return childrenOf(serverPid, 'qemu-system')
 }
 
+/** Of the devices that carry the channels of its VMs. */
+export function vsockPids(serverPid: number): Promise<number[]> {
+  return childrenOf(serverPid, 'vhost-device-vsock')
+}
+
 /** Pids of the pods of one server, whatever they run in. */
 export async function podPids(serverPid: number): Promise<number[]> {
   return [...(await qemuPids(serverPid)), ...(await childrenOf(serverPid, '/bwrap'))]

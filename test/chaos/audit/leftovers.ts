@@ -20,12 +20,15 @@ const SOCKETS = /(^|\/)[^/]*\.sock(et)?$/
 
 export async function checkLeftovers(facts: Facts, input: AuditInput): Promise<Finding[]> {
   const found = [...(await ofRepositories(facts, input)), ...(await cgroupsOf(facts.builds))]
+  const built = facts.attempts.filter(({ outcome }) => outcome === 'built')
+  const mayHaveDisk = new Set(built.map(({ build_id: id, attempt }) => `${id}-${attempt}.img`))
   for (const dataDir of input.dataDirs) {
     found.push(...(await processesOf(dataDir, input.pids)))
     const { podFiles } = await leftovers(dataDir)
     found.push(...podFiles.map((name) => `of a pod in ${dataDir}: ${name}`))
     found.push(
       ...(await filesOf(dataDir)),
+      ...(await disksOf(dataDir, mayHaveDisk)),
       ...(await mountsBelow([dataDir, pathsFor(dataDir).run])),
     )
     if (input.isStopped) found.push(...(await socketsOf(dataDir)))
@@ -64,6 +67,15 @@ async function filesOf(dataDir: string): Promise<string[]> {
     return names.map((name) => `file ${join(dataDir, folder, name)}`)
   })
   return (await Promise.all(lists)).flat()
+}
+
+/** Of builders. One that was overtaken by another worker's may lie until the next round; one of no good build may not. */
+async function disksOf(dataDir: string, mayBe: ReadonlySet<string>): Promise<string[]> {
+  const { builders } = pathsFor(dataDir)
+  const files = await readdir(builders, { recursive: true, withFileTypes: true }).catch(() => [])
+  return files
+    .filter((file) => file.isFile() && !mayBe.has(file.name))
+    .map(({ parentPath, name }) => `disk of a builder ${join(parentPath, name)}`)
 }
 
 async function ofRepositories({ apps }: Facts, { repositories }: AuditInput): Promise<string[]> {

@@ -1,0 +1,30 @@
+// How fast a run goes, by what its builds run in: a guest may be emulated, and then boots as long as a sandbox builds.
+import type { RunnerName } from '../helpers/pods.ts'
+
+export interface Pace {
+  /** Between two faults. */
+  gapMs: { min: number; max: number }
+  /** Slots of each worker. */
+  perWorker: number
+  /** Longer than everything that a push waits for. */
+  pushDeadlineMs: number
+  /** From the last fault to the end of the last build. */
+  quietDeadlineMs: number
+}
+
+const MINUTE_MS = 60_000
+
+export const PACES: Record<RunnerName, Pace> = {
+  bubblewrap: {
+    gapMs: { min: 3_000, max: 15_000 },
+    perWorker: 2,
+    pushDeadlineMs: 10 * MINUTE_MS,
+    quietDeadlineMs: 15 * MINUTE_MS,
+  },
+  qemu: {
+    gapMs: { min: 10_000, max: 30_000 },
+    perWorker: 1,
+    pushDeadlineMs: 20 * MINUTE_MS,
+    quietDeadlineMs: 20 * MINUTE_MS,
+  },
+}
