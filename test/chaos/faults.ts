@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { LEASE_MS, REAPER_INTERVAL_MS } from '../../server/limits.ts'
 import { podPids, qemuPids, registryPids, vsockPids } from '../helpers/leftovers.ts'
 import type { Kept } from './kept.ts'
-import { freezeUntilEnded, pause, signal as send } from './machine-faults.ts'
+import { freezeUntilEnded, signal as send } from './machine-faults.ts'
 import type { Fault } from './plan.ts'
 import type { World } from './world.ts'
 
@@ -60,10 +60,6 @@ export async function inject(
     const surprise = pid && (await freezeUntilEnded(pid, what))
     if (surprise) onSurprise(surprise)
   }
-  const pauseOne = async (pidsOf: PidsOf, what: string) => {
-    const pid = await one(worker, pidsOf, `SIGSTOP ${what} for ${forMs} ms`)
-    if (pid) await pause(pid, forMs)
-  }
   const freeze = async (kept: Kept, thawed: () => Promise<void>, what: string) => {
     if (!(await found(async () => kept.pid() !== undefined, signal))) return
     say(what)
@@ -99,8 +95,6 @@ export async function inject(
       return killOne(server, registryPids, 'registry')
     case 'freeze-vm':
       return freezeOne(qemuPids, `a VM of ${worker.name}`)
-    case 'pause-vm':
-      return pauseOne(qemuPids, `a VM of ${worker.name}`)
     case 'kill-vsock':
       return killOne(worker, vsockPids, `a vsock device of ${worker.name}`)
     case 'freeze-vsock':

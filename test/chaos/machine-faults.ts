@@ -21,13 +21,6 @@ export async function freezeUntilEnded(pid: number, what: string): Promise<strin
   return `${what} (${pid}) was stopped, and nobody ended it within ${FOUND_OUT_MS / 1000} s`
 }
 
-/** It goes on after that time. */
-export async function pause(pid: number, forMs: number): Promise<void> {
-  if (!signal(pid, 'SIGSTOP')) return
-  await sleep(forMs)
-  signal(pid, 'SIGCONT')
-}
-
 /** Whether it was there. */
 export function signal(pid: number, name: NodeJS.Signals): boolean {
   try {

@@ -16,8 +16,8 @@ const FAULTS = [
   'kill-registry',
 ] as const
 
-/** What only a pod that is a machine can meet: it is stopped, for good or for a moment, or its channel is. */
-const FAULTS_OF_MACHINES = ['freeze-vm', 'pause-vm', 'kill-vsock', 'freeze-vsock'] as const
+/** What only a pod that is a machine can meet: it is stopped for good, or its channel's device is, or ends. */
+const FAULTS_OF_MACHINES = ['freeze-vm', 'kill-vsock', 'freeze-vsock'] as const
 
 export type FaultKind = (typeof FAULTS)[number] | (typeof FAULTS_OF_MACHINES)[number]
 
