@@ -1,5 +1,6 @@
 // Why a pod ended before its result: from its exit and the tail of its console to a class and a sentence.
 import { setTimeout as sleep } from 'node:timers/promises'
+import { stripVTControlCharacters } from 'node:util'
 import type { Pod, PodExit } from '../runners/runner.ts'
 import { BuildFailure } from './failure.ts'
 import type { LogWriter } from './log-writer.ts'
@@ -43,15 +44,17 @@ export function explainPodEnd(
 
 /** Writes the end of the pod's console into the log and says why it ended. */
 export async function podEnd(
-  pod: Pod,
+  pod: Pick<Pod, 'exited' | 'console'>,
   error: Error,
   { noun, started, writer }: { noun: string; started: number; writer: Pick<LogWriter, 'write'> },
 ): Promise<BuildFailure> {
   // A VM that died breaks the channel first; a moment later its exit says more.
   const exit = await Promise.race([pod.exited, sleep(POD_EXIT_WAIT_MS, undefined)])
-  for (const line of pod.console().trimEnd().split('\n').slice(-CONSOLE_LINES_SHOWN)) {
+  // A machine's firmware begins with clearing the screen, which a reader's terminal would do as well.
+  const consoleTail = stripVTControlCharacters(pod.console())
+  for (const line of consoleTail.trimEnd().split('\n').slice(-CONSOLE_LINES_SHOWN)) {
     if (line.trim()) await writer.write({ type: 'log', line: `console: ${line.trimEnd()}` })
   }
   const afterMs = performance.now() - started
-  return explainPodEnd(error, exit, { noun, consoleTail: pod.console(), afterMs })
+  return explainPodEnd(error, exit, { noun, consoleTail, afterMs })
 }

@@ -32,3 +32,14 @@ test('a VM whose vsock device dies is ended with it', async (t) => {
   assert.equal(exit.stopped, false)
   await pod.stop()
 })
+
+test('a VM and a vsock device that stand still are ended with their pod, and nothing is left', async (t) => {
+  const { runner, runDir, remains } = await givenRunner(t)
+  const source = await sourceTar(await givenFolder(t), 'hello')
+  const pod = await runner.start(podSpec('frozen', source), never())
+  const { processes } = await readPodRecord(runDir, pod.id)
+  for (const { pid } of processes) process.kill(pid, 'SIGSTOP')
+  await pod.stop()
+  assert.deepEqual(await pod.exited, { code: null, signal: 'SIGKILL', stopped: true })
+  assert.deepEqual(await remains(), [])
+})
