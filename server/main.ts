@@ -42,25 +42,25 @@ export async function main(config: Config): Promise<void> {
     const paths = pathsFor(config.dataDir)
     await makeFolders(paths, { hasOtherUsers: users.db !== null })
     releasers.add('lock', await lockDataDir(paths.lockSocket, paths.dataDir))
-    const boot: Boot = { config, parts, users, paths, log, releasers }
-    const end = (reason: string) => void ending.end(reason)
-    if (ofWorker) await runWorker(boot, ofWorker, { graceMs, onUnfit: end })
-    else await runServer(boot, { graceMs, onUnfit: end })
+    const onUnfit = (reason: string) => void ending.end(reason)
+    const boot: Boot = { config, parts, users, paths, log, releasers, onUnfit }
+    if (ofWorker) await runWorker(boot, ofWorker, graceMs)
+    else await runServer(boot, graceMs)
   } catch (error) {
     await releasers.release()
     throw error
   }
 }
 
-type WorkerEnd = Pick<WorkerRoleOptions, 'graceMs' | 'onUnfit'>
+type Grace = WorkerRoleOptions['graceMs']
 
 /** The roles `all` and `server`. */
-async function runServer(boot: Boot, workerEnd: WorkerEnd): Promise<void> {
+async function runServer(boot: Boot, graceMs: Grace): Promise<void> {
   const core = await startServerCore(boot)
   const server = await startServerRole(core)
   if (boot.config.role === 'all') {
     const workerName = await nameOf(boot.paths)
-    await startWorkerRole(core, { workerName, link: localLink(core), ...workerEnd })
+    await startWorkerRole(core, { workerName, link: localLink(core), graceMs })
   } else {
     const reaper = createReapLoop({ db: core.db, log: boot.log.child({ mod: 'reaper' }) })
     reaper.start()
@@ -73,17 +73,17 @@ async function runServer(boot: Boot, workerEnd: WorkerEnd): Promise<void> {
 }
 
 /** A worker alone: no git, no API, no keys. */
-async function runWorker(boot: Boot, config: WorkerConfig, workerEnd: WorkerEnd): Promise<void> {
+async function runWorker(boot: Boot, config: WorkerConfig, graceMs: Grace): Promise<void> {
   const { databaseUrl, serverUrl: url, token } = config
   const workerName = await nameOf(boot.paths)
   const core = await startCore(boot, { databaseUrl, prepare: requireMigrated })
   const waiting = new AbortController()
   boot.releasers.add('waiting for the server', () => waiting.abort())
-  const onRefused = workerEnd.onUnfit
+  const onRefused = boot.onUnfit
   const link = await remoteLink(core, { url, token, worker: workerName, onRefused }, waiting.signal)
   await requireOwnObjects(core)
   await serveWorkerMetrics(core)
-  await startWorkerRole(core, { workerName, link, ...workerEnd })
+  await startWorkerRole(core, { workerName, link, graceMs })
   await keepParts(core)
   core.log.info({ worker: workerName, server: url }, 'ready')
   process.stdout.write(`hypeman worker ready ${workerName}\n`)

@@ -5,6 +5,7 @@ import { watchTransitions } from '../builds/transitions.ts'
 import type { Config } from '../config.ts'
 import { createListener, type Listener } from '../db/listen.ts'
 import { createDb, type Db } from '../db/pool.ts'
+import { createSchemaWatch, type SchemaWatch } from '../db/schema-watch.ts'
 import { HEARTBEAT_MS } from '../limits.ts'
 import { freeBytesMinOf, requireDiskRoom } from '../objects/disk-room.ts'
 import { type ObjectsLocation, openObjects } from '../objects/location.ts'
@@ -23,12 +24,15 @@ export interface Boot {
   paths: Paths
   log: Log
   releasers: Releasers
+  /** The process must not go on. */
+  onUnfit(reason: string): void
 }
 
 export interface Core extends Boot {
   databaseUrl: string
   db: Db
   listener: Listener
+  schema: SchemaWatch
   store: BuildStore
   buildLog: BuildLog
   objects: Objects
@@ -45,7 +49,7 @@ export interface CoreOptions {
 }
 
 export async function startCore(boot: Boot, options: CoreOptions): Promise<Core> {
-  const { config, paths, log, releasers } = boot
+  const { config, paths, log, releasers, onUnfit } = boot
   const { databaseUrl: url } = options
   const idleInTransactionMs = config.role === 'worker' ? HEARTBEAT_MS : undefined
   const metrics = createMetrics({ log: log.child({ mod: 'metrics' }), otlp: config.otlp })
@@ -58,6 +62,9 @@ export async function startCore(boot: Boot, options: CoreOptions): Promise<Core>
   const listener = createListener({ url, log: log.child({ mod: 'listen' }) })
   await listener.start()
   releasers.add('listener', () => listener.stop())
+  const schema = createSchemaWatch({ db, listener, log: log.child({ mod: 'schema' }), onUnfit })
+  await schema.start()
+  releasers.add('watch of the schema', () => schema.stop())
   const requireRoom = () => requireDiskRoom(paths.dataDir, freeBytesMinOf(config.diskFloorBytes))
   const objectsLocation = config.objects ?? { kind: 'folder' as const, path: paths.objects }
   const opened = await openObjects(objectsLocation, {
@@ -71,6 +78,7 @@ export async function startCore(boot: Boot, options: CoreOptions): Promise<Core>
     databaseUrl: url,
     db,
     listener,
+    schema,
     store: createBuildStore({ db }),
     buildLog: createBuildLog({ db, listener, watch: metrics.build.follow }),
     objects: opened.objects,

@@ -42,8 +42,8 @@ import { registryProxy } from './registry-proxy.ts'
 import type { ServerCore } from './server-core.ts'
 
 export async function startServerRole(core: ServerCore): Promise<{ url: string }> {
-  const { config, db, listener, log, paths, parts, users, store, queue, buildLog, objects, lfs } =
-    core
+  const { config, db, listener, schema, log, paths, parts, users } = core
+  const { store, queue, buildLog, objects, lfs } = core
   await objects.sweep()
   await lfs.sweepStaged()
   const git = await createGitUser({
@@ -203,7 +203,7 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
       reports: createReports({ db }),
       retention,
       garbage,
-      health: createHealth({ db, log: log.child({ mod: 'health' }), disk }),
+      health: createHealth({ db, log: log.child({ mod: 'health' }), disk, schema }),
       metrics: core.metrics,
       publicUrl: core.publicUrl,
     }),

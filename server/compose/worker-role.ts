@@ -21,13 +21,11 @@ export interface WorkerRoleOptions {
   link: ServerLink
   /** How long running builds may go on when the process ends. */
   graceMs(): number
-  /** The worker must not go on. */
-  onUnfit(reason: string): void
 }
 
 export async function startWorkerRole(core: Core, options: WorkerRoleOptions): Promise<void> {
-  const { config, db, listener, log } = core
-  const { workerName, link, graceMs, onUnfit } = options
+  const { config, db, listener, log, onUnfit } = core
+  const { workerName, link, graceMs } = options
   const { runner, builderDigest } = await startRunner(core)
   const builderDisks = createBuilderDisks({
     db,

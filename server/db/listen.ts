@@ -11,6 +11,7 @@ const CHANNELS = [
   'hypeman_builders',
   'hypeman_retention',
   'hypeman_workers',
+  'hypeman_migrated',
 ] as const
 
 export type Channel = (typeof CHANNELS)[number]

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { AppError } from '../errors.ts'
 import { VERSION } from '../version.ts'
+import { notify } from './notices.ts'
 import { type Db, type Queryable, rows } from './pool.ts'
 
 const MIGRATION_LOCK = 0x68797065 // "hype"
@@ -27,6 +28,7 @@ export function migrate(db: Db, options: MigrateOptions = {}): Promise<string[]>
     // knex keeps a lock of its own in a row; ours is the one that counts.
     await trx.migrate.forceFreeMigrationsLock(config)
     const [, applied] = (await trx.migrate.latest(config)) as [number, string[]]
+    if (applied.length > 0) notify(trx, 'hypeman_migrated', '') // who runs on what was before has to know
     return applied
   })
 }
@@ -51,12 +53,13 @@ async function requireKnown(db: Queryable): Promise<void> {
   )
 }
 
-async function migrationNames(): Promise<string[]> {
+/** Those that this program has. */
+export async function migrationNames(): Promise<string[]> {
   return (await readdir(directory)).filter((name) => name.endsWith('.js')).sort()
 }
 
 /** In the order of their names: numbers have gaps, and one may be filled late. */
-async function appliedNames(db: Queryable): Promise<string[]> {
+export async function appliedNames(db: Queryable): Promise<string[]> {
   if (!(await db.schema.hasTable('knex_migrations'))) return []
   return db('knex_migrations').orderBy('name').pluck('name')
 }

@@ -24,7 +24,7 @@ const Healthy = z
 const Unhealthy = z
   .object({
     status: z.literal('unavailable'),
-    code: z.literal('database_unavailable'),
+    code: z.enum(['database_unavailable', 'version_skew']),
     message: z.string(),
   })
   .meta({
@@ -53,24 +53,14 @@ export function healthRoutes({ health }: { health: Health }) {
       tag: 'service',
       replies: {
         200: json('It serves; `degraded` says what is amiss', Healthy),
-        503: json('Something it needs does not answer', Unhealthy),
+        503: json('Something it needs does not answer, or the server is to end', Unhealthy),
       },
       async handle() {
         const down = await health.down()
-        if (down.length === 0) {
-          const reasons = await health.degraded()
-          if (reasons.length === 0) return { status: 200, json: { status: 'ok' as const } }
-          return { status: 200, json: { status: 'degraded' as const, reasons } }
-        }
-        const message = `does not answer: ${down.join(', ')}`
-        return {
-          status: 503,
-          json: {
-            status: 'unavailable' as const,
-            code: 'database_unavailable' as const,
-            message,
-          },
-        }
+        if (down) return { status: 503, json: { status: 'unavailable' as const, ...down } }
+        const reasons = await health.degraded()
+        if (reasons.length === 0) return { status: 200, json: { status: 'ok' as const } }
+        return { status: 200, json: { status: 'degraded' as const, reasons } }
       },
     }),
     publicRoute({

@@ -1,7 +1,6 @@
 // A worker's entry in `workers`: made at start, renewed every few seconds, gone with a clean end. With each beat it
-// learns whether it is to drain, and whether the database is still the one it knows.
+// learns whether it is to drain.
 import type { Listener } from '../db/listen.ts'
-import { newestMigration } from '../db/migrate.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError } from '../errors.ts'
 import { HEARTBEAT_MS } from '../limits.ts'
@@ -16,13 +15,12 @@ export interface PresenceOptions {
   worker: WorkerIdentity
   /** Running builds are to be handed back after so long; undefined: it may take builds (again). */
   onDrain(handBackInMs: number | undefined): void
-  /** It may not go on: another process has its name, or the database is of another version. */
+  /** It may not go on: another process has its name. */
   onUnfit(reason: string): void
 }
 
 export function createPresence({ db, listener, log, worker, onDrain, onUnfit }: PresenceOptions) {
   const store = createWorkerStore({ db })
-  let expected = ''
   let isDraining = false
   let off = () => {}
 
@@ -32,12 +30,6 @@ export function createPresence({ db, listener, log, worker, onDrain, onUnfit }: 
       // Forgotten while the database was away for long, or taken by another process.
       if (await store.restore(worker)) return
       onUnfit(`another process is the worker ${worker.id} now`)
-      return
-    }
-    if (known.migration !== expected) {
-      onUnfit(
-        `the database is at ${known.migration} now, this worker (version ${worker.version}) knows ${expected}: run the version of the server`,
-      )
       return
     }
     const { handBackInMs } = known
@@ -61,7 +53,6 @@ export function createPresence({ db, listener, log, worker, onDrain, onUnfit }: 
           `the worker ${worker.id} runs already, on another machine or data folder. Was DATA_DIR=${worker.dataDir} copied? Then remove its file worker-name; if that one has just ended, try again in 30 s`,
         )
       }
-      expected = await newestMigration()
       off = listener.on('hypeman_workers', (id) => {
         if (id === worker.id || id === '') rounds.poke()
       })

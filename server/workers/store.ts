@@ -18,8 +18,6 @@ export interface WorkerIdentity {
 export interface WorkerBeat {
   /** What is left until running builds are handed back; undefined: it is not draining. */
   handBackInMs: number | undefined
-  /** The newest migration of the database. */
-  migration: string
 }
 
 export interface WorkerRow {
@@ -84,17 +82,13 @@ export function createWorkerStore({ db }: { db: Db }) {
            where id = ? and session = ?
            returning
              drain_requested_at is not null as draining,
-             greatest(0, extract(epoch from drain_until - clock_timestamp()) * 1000)::float8 as left_ms,
-             (select name from knex_migrations order by name desc limit 1) as migration`,
+             greatest(0, extract(epoch from drain_until - clock_timestamp()) * 1000)::float8 as left_ms`,
           [WORKER_FORGOTTEN_HOURS, id, id, session],
         )
         .timeout(deadlineMs)
-      const [row] = result.rows as { draining: boolean; left_ms: number; migration: string }[]
+      const [row] = result.rows as { draining: boolean; left_ms: number }[]
       if (!row) return undefined
-      return {
-        handBackInMs: row.draining ? Math.ceil(row.left_ms) : undefined,
-        migration: row.migration,
-      }
+      return { handBackInMs: row.draining ? Math.ceil(row.left_ms) : undefined }
     },
 
     async remove({ id, session }: WorkerIdentity): Promise<void> {

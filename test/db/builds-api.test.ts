@@ -176,3 +176,14 @@ test('health is ok with a database and names it when it is away', async (t) => {
     message: 'does not answer: database',
   })
 })
+
+test('health is not ok once a newer program has brought the database up to date', async (t) => {
+  const { call } = await givenApi(t, { skew: 'the database is at 9999_next.js now' })
+  const ill = await call('/health', { token: null })
+  assert.equal(ill.status, 503)
+  assert.deepEqual(await bodyOf(ill), {
+    status: 'unavailable',
+    code: 'version_skew',
+    message: 'the database is at 9999_next.js now',
+  })
+})

@@ -237,19 +237,10 @@ test('a worker that is not heard of is lost, and after a day forgotten', async (
   )
 })
 
-test('a worker of another version than the database neither starts nor goes on', async (t) => {
-  const database = await givenDatabase(t)
-  const { db } = database
+test('a worker of another version than the database does not start', async (t) => {
+  const { db } = await givenDatabase(t)
   await requireMigrated(db)
-  const told = await givenPresence(database)
   await db('knex_migrations').insert({ name: '9999_next.js', batch: 9, migration_time: new Date() })
-  await poke(db)
-  await until(() => told.unfit.length > 0)
-  await told.stop()
-  assert.match(
-    told.unfit[0] ?? '',
-    /database is at 9999_next\.js now, .*: run the version of the server/,
-  )
   await assert.rejects(requireMigrated(db), { code: 'version_skew', message: /9999_next\.js/ })
   await db('knex_migrations').delete()
   await assert.rejects(requireMigrated(db), {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Build } from '../../server/builds/schema.ts'
+import { notify } from '../../server/db/notices.ts'
 import { LEASE_MS } from '../../server/limits.ts'
 import { followEvents, givenApp, givenSettings, skopeo } from '../helpers/apps.ts'
 import { cuttable } from '../helpers/cut-database.ts'
@@ -147,6 +148,24 @@ test(
       givenWorkerProcess(t, server, { WORKER_TOKEN: '', SERVER_URL: '' }),
       /SERVER_URL is not set, a worker needs it: [\s\S]*WORKER_TOKEN is not set/,
     )
+  },
+)
+
+test(
+  'a server and its workers end, and say why, when a newer server brings the database up to date',
+  LIMIT,
+  async (t) => {
+    const { url, db } = await givenDatabase(t)
+    const env = { DATABASE_URL: url, RUNNER: await fastestRunner() }
+    const server = await givenServer(t, { ...env, ROLE: 'server' })
+    const worker = await givenWorkerProcess(t, server, env)
+    const next = { name: '9999_next.js', batch: 9, migration_time: new Date() }
+    await db('knex_migrations').insert(next)
+    notify(db, 'hypeman_migrated', '')
+    assert.equal(await worker.ended, 1)
+    assert.equal(await server.exit(), 1)
+    const said = /error: the database is at 9999_next\.js now, .* Run that version$/gm
+    for (const { logged } of [server, worker]) assert.equal(logged().match(said)?.length, 1)
   },
 )
 

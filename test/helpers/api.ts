@@ -73,6 +73,8 @@ export interface TestApiOptions {
   builderDisksMaxGb?: number
   uploadLimits?: UploadLimits
   freeBytesMin?: number
+  /** Why the server must not go on. */
+  skew?: string
   disk?: Partial<DiskGuardOptions>
   /** While an upload arrives. */
   requireRoom?: () => Promise<void>
@@ -139,6 +141,7 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
     db,
     log: silent,
     disk: createDiskGuard({ path: tmpdir(), floorBytes: 0, ...options.disk }),
+    schema: { skew: () => options.skew },
   })
   const { deleteTags = async () => {} } = options
   const appCache = createAppCache({ db, apps, builders, deleteTags, log: silent })

@@ -29,6 +29,8 @@ export interface ServerProcess {
   /** One statement against its database. */
   sql<Row>(statement: string): Promise<Row[]>
   kill(signal: NodeJS.Signals): Promise<void>
+  /** The exit code of the process that runs; null when a signal ends it. */
+  exit(): Promise<number | null>
   /** The same data folder again, after it was killed. */
   restart(): Promise<void>
   /** Ends it and removes its folders. */
@@ -79,6 +81,7 @@ export async function launchServer(env: Record<string, string>): Promise<ServerP
       }
     },
     kill: (signal) => end(running, signal),
+    exit: () => running.ended.then(({ code }) => code),
     async restart() {
       running = await start(dataDir, env)
     },
