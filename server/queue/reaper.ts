@@ -92,7 +92,7 @@ async function takeBack(
     } else if (build.attempt < BUILD_ATTEMPTS_MAX) {
       await transitionIn(trx, { id: build.id, from, to: 'queued', set: released })
     } else {
-      const error = `the build's worker was lost ${build.attempt} times; attempts are used up`
+      const error = `the build's worker was lost in attempt ${build.attempt}, the last one`
       const set = { ...endColumns(trx), failure_class: 'lost', error }
       await transitionIn(trx, { id: build.id, from, to: 'failed', set })
     }

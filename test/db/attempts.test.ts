@@ -79,6 +79,17 @@ test('of a build whose workers are lost each attempt is there, and none reaches 
   assert.equal((await db('builds').where({ id }).first()).failure_class, 'lost')
 })
 
+test('a build whose VM broke first and then its worker is not said to have lost that twice', async (t) => {
+  const { db, claim } = await givenQueue(t)
+  const { id } = await givenBuild(db)
+  await (await claim('w1')).requeue('the build VM ended unexpectedly; once more in a new VM')
+  await claim('w2')
+  await reap({ db, log: silent, worker: 'w2' })
+  const { failure_class: failureClass, error } = await db('builds').where({ id }).first()
+  assert.equal(failureClass, 'lost')
+  assert.equal(error, "the build's worker was lost in attempt 2, the last one")
+})
+
 test('a write without the lease ends no attempt', async (t) => {
   const { db, claim, attempts } = await givenQueue(t)
   const { id } = await givenBuild(db)
