@@ -57,6 +57,10 @@ export const ERRORS = {
     status: 429,
     means: 'the token or the tenant has too many pushes under way; only git meets it',
   },
+  too_many_uploads: {
+    status: 429,
+    means: 'the token has too many uploads of blobs under way or not ended; only `/v2` meets it',
+  },
   headers_too_large: { status: 431, means: 'the headers of the request are over their limit' },
   internal_error: {
     status: 500,

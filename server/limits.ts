@@ -332,6 +332,12 @@ export const REGISTRY_DATABASE_WAIT_MS = 60_000
 export const REGISTRY_SERVER_WAIT_MS = 60_000
 export const REGISTRY_SERVER_RETRY_MS = 500
 export const REGISTRY_REDIRECTS_MAX = 3
+/** Of one request that brings data of a blob, from its first byte to its last, however steadily they come. */
+export const REGISTRY_UPLOAD_DEADLINE_MS = 6 * 60 * 60_000
+/** Requests of one token that bring data. */
+export const REGISTRY_UPLOADS_AT_ONCE_MAX = 64
+/** Begun with one token and not ended; one that nobody goes on with ends after REGISTRY_UPLOAD_IDLE_MS. */
+export const REGISTRY_UPLOADS_OPEN_MAX = 1_000
 export const REGISTRY_START_DEADLINE_MS = 15_000
 
 // Mirrors of other registries

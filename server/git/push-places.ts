@@ -3,6 +3,7 @@
 import type { Principal } from '../auth/principal.ts'
 import { AppError } from '../errors.ts'
 import { PUSHES_PER_TENANT_MAX, PUSHES_PER_TOKEN_MAX } from '../limits.ts'
+import { createPlaces } from '../places.ts'
 
 export interface PushLimits {
   perToken: number
@@ -12,7 +13,7 @@ export interface PushLimits {
 const DEFAULTS: PushLimits = { perToken: PUSHES_PER_TOKEN_MAX, perTenant: PUSHES_PER_TENANT_MAX }
 
 export function createPushPlaces({ perToken, perTenant }: PushLimits = DEFAULTS) {
-  const taken = new Map<string, number>()
+  const places = createPlaces()
   const keysOf = ({ jti, tenant }: Principal) =>
     [
       [`token ${jti}`, perToken, 'with this token'],
@@ -22,7 +23,7 @@ export function createPushPlaces({ perToken, perTenant }: PushLimits = DEFAULTS)
   /** Throws AppError `too_many_pushes`. */
   function requirePlace(principal: Principal): void {
     for (const [key, max, whose] of keysOf(principal)) {
-      if ((taken.get(key) ?? 0) < max) continue
+      if (places.taken(key) < max) continue
       throw new AppError(
         'too_many_pushes',
         `${max} pushes ${whose} are under way; no more are taken`,
@@ -37,17 +38,7 @@ export function createPushPlaces({ perToken, perTenant }: PushLimits = DEFAULTS)
     /** Returns what gives the place back. Throws AppError `too_many_pushes`. */
     take(principal: Principal): () => void {
       requirePlace(principal)
-      for (const [key] of keysOf(principal)) taken.set(key, (taken.get(key) ?? 0) + 1)
-      let isBack = false
-      return () => {
-        if (isBack) return
-        isBack = true
-        for (const [key] of keysOf(principal)) {
-          const left = (taken.get(key) ?? 1) - 1
-          if (left === 0) taken.delete(key)
-          else taken.set(key, left)
-        }
-      }
+      return places.take(keysOf(principal).map(([key]) => key))
     },
   }
 }

@@ -31,6 +31,7 @@ export const ERROR_MESSAGES: Record<ErrorCode, string> = {
   headers_too_large: 'the headers of the request are larger than 16384 bytes',
   queue_full: '1000 builds of acme wait already; the limit is 1000. Try again later.',
   too_many_pushes: '64 pushes with this token are under way; no more are taken',
+  too_many_uploads: '64 uploads with this token are under way; try again when one has ended',
   internal_error: "internal error; the server's log has it as request 3f6c…",
   runner_unusable: 'no runner can be used here: /dev/kvm does not boot a guest',
   cancel_pending:

@@ -3,7 +3,7 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import { unlessGone } from './client-gone.ts'
-import { bodyWhileRoom, type RequireRoom } from './room.ts'
+import { type BodyBounds, watchedBody } from './room.ts'
 import { openUpstream, pathPrefix, type RegistryUpstream } from './upstream.ts'
 
 const REQUEST_HEADERS = ['accept', 'if-none-match', 'range', 'user-agent']
@@ -36,8 +36,8 @@ export interface ForwardTarget {
   keepsContentType: boolean
   /** What was already read of the request, instead of its stream. */
   body?: Buffer
-  /** Of what brings data. */
-  requireRoom?: RequireRoom | undefined
+  /** Of what brings the data of a blob. */
+  upload?: BodyBounds
   /** Called with the reply before the client sees it; gives headers to add. */
   onReply?: (reply: IncomingMessage) => Promise<Record<string, string>>
 }
@@ -48,7 +48,7 @@ export async function forward(
   res: ServerResponse,
   target: ForwardTarget,
 ): Promise<void> {
-  const { path, keepsContentType, body: read, requireRoom, onReply = async () => ({}) } = target
+  const { path, keepsContentType, body: read, upload, onReply = async () => ({}) } = target
   const method = req.method ?? 'GET'
   const hasBody = method === 'POST' || method === 'PUT' || method === 'PATCH'
   if (!hasBody) req.resume()
@@ -60,8 +60,8 @@ export async function forward(
   const headers = pick(req.headers, names)
   if (read) headers['content-length'] = String(read.length)
   await unlessGone(res, async (signal) => {
-    await requireRoom?.()
-    const watched = requireRoom && bodyWhileRoom(req, requireRoom)
+    await upload?.requireRoom?.()
+    const watched = upload && hasBody ? watchedBody(req, upload) : undefined
     const body = hasBody ? (read ?? watched?.body ?? req) : undefined
     const request = { method, path, headers, body, signal }
     const reply = await openUpstream(upstream, request).catch((error) => {

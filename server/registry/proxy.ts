@@ -4,10 +4,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { tokenCandidates } from '../auth/authenticate.ts'
 import type { Tokens } from '../auth/tokens.ts'
 import { untilDatabase } from '../db/gone.ts'
-import { AppError, asError } from '../errors.ts'
+import { AppError, asError, type ErrorCode } from '../errors.ts'
 import { joinSignals } from '../join-signals.ts'
 import { REGISTRY_DATABASE_WAIT_MS } from '../limits.ts'
 import type { Log } from '../telemetry/log.ts'
+import { createUploadCarrier, type UploadLimits } from './carry-upload.ts'
 import { createCatalog } from './catalog.ts'
 import { createRegistryClient } from './client.ts'
 import { unlessGone } from './client-gone.ts'
@@ -18,9 +19,9 @@ import { createManifestPut } from './manifest-put.ts'
 import { isDigest, isMirror, isRepoName, parseRoute, type RepoRoute, routePath } from './names.ts'
 import type { ReferrerStore } from './referrer-store.ts'
 import { createReferrersEndpoint } from './referrers.ts'
-import { type Challenge, replyOci, replyUnauthorized } from './replies.ts'
+import { type Challenge, type OciCode, replyOci, replyUnauthorized } from './replies.ts'
 import type { RepositoryUse } from './repository-use.ts'
-import { bringsData, type RequireRoom } from './room.ts'
+import type { RequireRoom } from './room.ts'
 import { createTokenEndpoint } from './token-endpoint.ts'
 import type { RegistryUpstream } from './upstream.ts'
 
@@ -38,6 +39,7 @@ export interface RegistryProxyOptions {
   baseUrl(req: IncomingMessage): string
   log: Log
   databaseWaitMs?: number
+  uploadLimits?: Partial<UploadLimits>
 }
 
 export interface MirrorService {
@@ -76,6 +78,8 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
   const tokenEndpoint = createTokenEndpoint({ tokens, grants, identify })
   const catalog = createCatalog({ upstream, grants })
   const putManifest = createManifestPut({ upstream, referrers: options.referrers, use })
+  const { requireRoom, uploadLimits: limits } = options
+  const carryUpload = createUploadCarrier({ upstream, requireRoom, limits })
   const referrers = createReferrersEndpoint({
     upstream,
     store: options.referrers,
@@ -124,10 +128,12 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
     }
     if (route.kind === 'manifest' && method === 'PUT') return putManifest(req, res, route)
     const search = await safeQuery(params, route, caller)
+    if (route.kind === 'uploads' || route.kind === 'upload') {
+      return carryUpload(req, res, { route, search, token: tokenOf(caller) })
+    }
     await forward(upstream, req, res, {
       path: routePath(route) + (search ? `?${search}` : ''),
       keepsContentType: route.kind === 'manifest',
-      requireRoom: bringsData(req, route, search) ? options.requireRoom : undefined,
       async onReply({ statusCode }) {
         if (route.kind !== 'manifest' || !isRead(method)) return {}
         if (statusCode === 200) use.pulled(route.repo)
@@ -183,14 +189,7 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
     } catch (error) {
       if (res.destroyed || res.writableEnded) return
       if (error instanceof ImageGone) return replyOci(res, 404, 'MANIFEST_UNKNOWN', error.message)
-      if (error instanceof AppError && error.code === 'disk_full') {
-        req.resume()
-        return replyOci(res, 507, 'UNAVAILABLE', error.message)
-      }
-      if (error instanceof AppError && error.retryAfterSeconds !== undefined) {
-        if (!res.headersSent) res.setHeader('retry-after', error.retryAfterSeconds)
-        return replyOci(res, error.status, 'UNAVAILABLE', error.message)
-      }
+      if (error instanceof AppError && replyRefusal(req, res, error)) return
       const level = error instanceof UpstreamRefused ? 'error' : 'warn'
       const path = req.url?.split('?', 1)[0]
       log[level]({ err: asError(error).message, method: req.method, path }, 'registry unavailable')
@@ -200,6 +199,30 @@ export function createRegistryProxy(options: RegistryProxyOptions): RegistryProx
 }
 
 const READS = ['GET', 'HEAD']
+
+const REFUSALS: Partial<Record<ErrorCode, [status: number, code: OciCode]>> = {
+  disk_full: [507, 'UNAVAILABLE'],
+  request_timeout: [408, 'BLOB_UPLOAD_INVALID'],
+  too_many_uploads: [429, 'TOOMANYREQUESTS'],
+}
+
+/** Whether the client can do something about it, and has been told. */
+function replyRefusal(req: IncomingMessage, res: ServerResponse, error: AppError): boolean {
+  const { code, retryAfterSeconds, message } = error
+  const [status, ociCode] = REFUSALS[code] ?? [error.status, 'UNAVAILABLE' as const]
+  if (code in REFUSALS) req.resume()
+  else if (retryAfterSeconds === undefined) return false
+  if (retryAfterSeconds !== undefined && !res.headersSent) {
+    res.setHeader('retry-after', retryAfterSeconds)
+  }
+  replyOci(res, status, ociCode, message)
+  return true
+}
+
+/** People's tokens and those of builds have ids that differ; what /v2/token gives for one has its id. */
+function tokenOf(caller: Caller): string {
+  return caller.kind === 'grant' ? caller.grant.jti : caller.principal.jti
+}
 
 function buildOf(caller: Caller): string | undefined {
   return caller.kind === 'grant' ? caller.grant.buildId : undefined

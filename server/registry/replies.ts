@@ -5,6 +5,7 @@ export type OciCode =
   | 'UNAUTHORIZED'
   | 'DENIED'
   | 'BLOB_UNKNOWN'
+  | 'BLOB_UPLOAD_INVALID'
   | 'MANIFEST_INVALID'
   | 'MANIFEST_UNKNOWN'
   | 'NAME_UNKNOWN'

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { createTokens, type Tokens } from '../../server/auth/tokens.ts'
+import type { UploadLimits } from '../../server/registry/carry-upload.ts'
 import { type RegistryChild, startRegistry } from '../../server/registry/child.ts'
 import { createGrants, type GrantsOptions } from '../../server/registry/grants.ts'
 import type { OwnRegistry } from '../../server/registry/own/own-registry.ts'
@@ -64,6 +65,7 @@ export async function givenProxy(
     use?: RepositoryUse
     databaseWaitMs?: number
     requireRoom?: () => Promise<void>
+    uploadLimits?: Partial<UploadLimits>
   } = {},
 ): Promise<TestProxy> {
   const { db } = await givenDatabase(t)
@@ -80,6 +82,7 @@ export async function givenProxy(
     requireRoom: overrides.requireRoom,
     baseUrl: () => proxyUrl,
     log: silent,
+    ...(overrides.uploadLimits ? { uploadLimits: overrides.uploadLimits } : {}),
     ...(overrides.databaseWaitMs === undefined ? {} : { databaseWaitMs: overrides.databaseWaitMs }),
   })
   const server = http.createServer({ requestTimeout: 0 }, (req, res) => void proxy(req, res))
