@@ -19,7 +19,7 @@ export interface RemoteLinkOptions {
 
 /** Waits for the server. */
 export async function remoteLink(
-  { log }: Core,
+  { log }: Pick<Core, 'log'>,
   { url, token, worker, onRefused }: RemoteLinkOptions,
   signal: AbortSignal,
 ): Promise<ServerLink> {
@@ -39,11 +39,11 @@ export async function remoteLink(
   const welcome = await server.hello(signal)
   return {
     grant: server.grant,
-    findImage(repository, digest, password) {
+    findImage(repository, digest, { registryToken: password, signal }) {
       const upstream = { kind: 'url', url, username: 'worker', password } as const
       const find = () => createRegistryClient({ upstream }).findImage(repository, digest)
       const isAway = (error: unknown) => !(error instanceof UnexpectedReply && error.isRefusal)
-      return untilThere(find, isAway, { waitMs: REGISTRY_SERVER_WAIT_MS })
+      return untilThere(find, isAway, { waitMs: REGISTRY_SERVER_WAIT_MS, signal })
     },
     registryService: guestRegistry(relay),
     mirrors: { hosts: welcome.mirror_hosts, follow: notes.follow },

@@ -140,7 +140,7 @@ export function createPipeline(options: PipelineOptions) {
       }
       fetched.require()
       const image = await verifyImage(build, result, (repository, digest) =>
-        options.findImage(repository, digest, given.registryToken),
+        options.findImage(repository, digest, { registryToken: given.registryToken, signal }),
       )
       const cached = cacheLine(cacheOf(current, result), build.request)
       if (cached !== undefined) await say(cached)

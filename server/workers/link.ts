@@ -30,11 +30,11 @@ export class NotGranted extends Error {
 export interface ServerLink {
   /** Waits for a server that is away. Throws NotGranted; rejects with the signal's reason when that aborts. */
   grant: GiveGrant
-  /** What a digest that a build has pushed stands for. */
+  /** What a digest that a build has pushed stands for; waits for a server that is away, until the signal aborts. */
   findImage(
     repository: string,
     digest: string,
-    registryToken: string,
+    asked: { registryToken: string; signal: AbortSignal },
   ): Promise<FoundImage | undefined>
   /** Serves the registry to a guest. */
   registryService(socket: Socket): void
