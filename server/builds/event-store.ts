@@ -63,6 +63,22 @@ export async function appendEvents(
   return known !== undefined
 }
 
+/** Behind a number, up to which the build's row has been moved on in the same transaction. */
+export async function insertEvents(
+  trx: Queryable,
+  buildId: string,
+  afterSeq: number,
+  events: readonly NewEvent[],
+): Promise<void> {
+  const added = events.map((event, i) => ({
+    build_id: buildId,
+    seq: afterSeq + i + 1,
+    ...toColumns(event),
+  }))
+  await trx('build_events').insert(added)
+  notify(trx, 'hypeman_build', buildId)
+}
+
 /**
  * Events after a number, in order: at most `limit`, and no more than a page of bytes beyond the first. Numbers
  * have no gaps, so both ends of the page are in the condition: without statistics on a table that has just grown,

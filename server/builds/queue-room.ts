@@ -1,5 +1,5 @@
 // How many builds of a tenant may wait. The lock orders those who queue for one tenant, so that the limit
-// holds exactly; it ends with the transaction. Lock order: an app's row first, then this.
+// holds exactly; it ends with the transaction (see lock-order.ts).
 import type { Knex } from 'knex'
 import { lock } from '../db/advisory-lock.ts'
 import { type Queryable, rows } from '../db/pool.ts'

@@ -190,11 +190,11 @@ export function createSubmissions(options: SubmissionsOptions) {
     try {
       return await db.transaction(async (trx) => {
         if (build.appId !== undefined) await requireApp(trx, build.appId)
+        const builder = await builderOf(trx, build, app)
         if (repeatable) await lockQueue(trx, build.tenant)
         const before = repeatable && (await madeBefore(repeatable, trx))
         if (before) return before
         await requireNameFree(trx, build)
-        const builder = await builderOf(trx, build, app)
         const added = await queue.add(trx, { ...build, builder })
         const lines = warnings.map((text) => ({ type: 'log' as const, line: `warning: ${text}` }))
         if (lines.length > 0) await appendEvents(trx, added.id, lines)

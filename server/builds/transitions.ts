@@ -1,8 +1,9 @@
-// The state machine of a build, decided by the database: every change is one statement that names the
-// status it comes from, and writes its event in the same transaction. 0 rows = somebody else was first.
+// The state machine of a build, decided by the database: every change locks the row in the status it comes from,
+// changes it once (see lock-order.ts), and writes its event in the same transaction. No row = somebody else was first.
+import type { Knex } from 'knex'
 import type { Db, Queryable } from '../db/pool.ts'
 import { markComplete } from '../queue/slots.ts'
-import { appendEvents, type NewEvent } from './event-store.ts'
+import { insertEvents, type NewEvent } from './event-store.ts'
 import type { BuildStatus, FailureClass } from './schema.ts'
 import { type BuildRow, toBuild } from './store.ts'
 
@@ -49,35 +50,47 @@ export async function transition(db: Db, t: Transition): Promise<BuildRow | unde
   return db.transaction((trx) => transitionIn(trx, t))
 }
 
-export async function transitionIn(db: Queryable, t: Transition): Promise<BuildRow | undefined> {
-  const from = t.from.filter((status) => NEXT[status].includes(t.to))
-  if (from.length === 0) throw new TypeError(`no way from ${t.from.join('|')} to ${t.to}`)
-  const update = db('builds')
+export async function transitionIn(
+  trx: Knex.Transaction,
+  t: Transition,
+): Promise<BuildRow | undefined> {
+  const before = await lockIn(trx, t)
+  if (!before) return undefined
+  const supersededBy = t.set?.superseded_by ?? before.superseded_by
+  const events: NewEvent[] = [
+    ...(t.events ?? []),
+    ...(t.to === 'cancelled' && supersededBy ? [lastLine(supersededBy, before.ref)] : []),
+    { type: 'status', status: t.to },
+  ]
+  const [row] = await trx('builds')
     .where({ id: t.id })
-    .whereIn('status', from)
     .update({
       status: t.to,
-      ...(t.to === 'queued' ? { queued_at: db.raw('clock_timestamp()') } : {}),
+      ...(t.to === 'queued' ? { queued_at: trx.raw('clock_timestamp()') } : {}),
       ...t.set,
+      last_seq: before.last_seq + events.length,
     })
     .returning('*')
-  if (t.leaseToken !== undefined) update.where({ lease_token: t.leaseToken })
-  if (t.only !== undefined) update.whereRaw(t.only)
-  const [row] = await update
-  if (!row) return undefined
-  if (t.to !== 'building' && t.to !== 'pushing') await markComplete(db, t.id)
+  if (t.to !== 'building' && t.to !== 'pushing') await markComplete(trx, t.id)
+  await insertEvents(trx, t.id, before.last_seq, events)
   const build = toBuild(row)
-  await appendEvents(db, t.id, [...(t.events ?? []), ...lastLine(build), statusEvent(t.to)])
-  tell(db, build)
+  tell(trx, build)
   return build
 }
 
-const statusEvent = (status: BuildStatus): NewEvent => ({ type: 'status', status })
+/** The row, when it is where the change starts. */
+async function lockIn(trx: Knex.Transaction, t: Transition) {
+  const from = t.from.filter((status) => NEXT[status].includes(t.to))
+  if (from.length === 0) throw new TypeError(`no way from ${t.from.join('|')} to ${t.to}`)
+  const found = trx('builds').where({ id: t.id }).whereIn('status', from).forNoKeyUpdate()
+  if (t.leaseToken !== undefined) found.where({ lease_token: t.leaseToken })
+  if (t.only !== undefined) found.whereRaw(t.only)
+  return found.first('last_seq', 'superseded_by', 'ref')
+}
 
 /** Whoever reads the log of a build that a newer push has cancelled is told where to go on. */
-function lastLine({ status, supersededBy, ref }: BuildRow): NewEvent[] {
-  if (status !== 'cancelled' || supersededBy === undefined) return []
-  return [{ type: 'log', line: `superseded by build ${supersededBy} of a newer push to ${ref}` }]
+function lastLine(supersededBy: unknown, ref: string): NewEvent {
+  return { type: 'log', line: `superseded by build ${supersededBy} of a newer push to ${ref}` }
 }
 
 function tell(db: Queryable, build: BuildRow): void {

@@ -3,6 +3,7 @@
 import { TERMINAL } from '../builds/schema.ts'
 import { type BuildRow, type BuildStore, toBuild } from '../builds/store.ts'
 import { endColumns, transition } from '../builds/transitions.ts'
+import { lockApp } from '../db/lock-order.ts'
 import { notify } from '../db/notices.ts'
 import type { Db } from '../db/pool.ts'
 import { asError } from '../errors.ts'
@@ -27,18 +28,13 @@ export function createGates({ db, store, queue, repositories, log }: GatesOption
   /** The branch has moved: records the push, once. False when the build does not wait for it (any more). */
   async function open(buildId: string, moved: MovedRef): Promise<boolean> {
     return db.transaction(async (trx) => {
-      // The lock of everything that is recorded for an app.
-      await trx('apps').where({ id: moved.app.id }).forUpdate().first('id')
-      const waiting = { id: buildId, gate: 'closed', status: 'pushing' }
-      const opened = await trx('builds')
-        .where(waiting)
-        .whereNotNull('result_at')
-        .update({ gate: 'open' })
-      if (opened === 0) return (await trx('builds').where({ id: buildId, gate: 'open' })).length > 0
-      const pushId = await insertPush(trx, moved)
+      await lockApp(trx, moved.app.id)
+      const build = await trx('builds').where({ id: buildId }).forNoKeyUpdate().first()
+      if (build?.gate !== 'closed') return build?.gate === 'open'
+      if (build.status !== 'pushing' || build.result_at === null) return false
       const [row] = await trx('builds')
         .where({ id: buildId })
-        .update({ push_id: pushId })
+        .update({ gate: 'open', push_id: await insertPush(trx, moved) })
         .returning('*')
       // Only now is it a newer push of its branch.
       await supersede(trx, toBuild(row), moved.app.settings.supersede ?? 'off')

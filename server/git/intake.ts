@@ -8,6 +8,7 @@ import type { Builders } from '../builders/service.ts'
 import type { BuildRequest, Submodule } from '../builds/request-schema.ts'
 import { type BuildRow, type BuildStore, type NewBuild, toBuild } from '../builds/store.ts'
 import { appCacheScope } from '../cache/keys.ts'
+import { lockApp } from '../db/lock-order.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError, DOCKERFILE_REQUIRED } from '../errors.ts'
 import type { LfsStore } from '../lfs/store.ts'
@@ -176,10 +177,9 @@ export function createIntake(options: IntakeOptions) {
     })
   }
 
-  /** The app's row is the lock of its queue: nothing is recorded for it by anybody else until the commit. */
   async function lockAndFindLatest(trx: Knex.Transaction, { app, update }: MovedRef) {
-    const locked = await trx('apps').where({ id: app.id }).forUpdate().first('id')
-    if (!locked) throw new AppError('not_found', `the app ${app.name} was removed meanwhile`)
+    if (!(await lockApp(trx, app.id)))
+      throw new AppError('not_found', `the app ${app.name} was removed meanwhile`)
     return latestPush(trx, app.id, update.ref)
   }
 

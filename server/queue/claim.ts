@@ -98,14 +98,17 @@ const claimWith = (lock: string) => `
     for update of b skip locked
   ), held as (
     update builders
-    set active_build_id = next.id,
+    set active_build_id = (select id from next),
         lease_token = :token,
         lease_worker = :worker,
         lease_until = clock_timestamp() + :leaseMs * interval '1 ms',
         saving_until = null,
         last_used_at = clock_timestamp()
-    from next
-    where key = next.builder_key and status = 'ready' and not ${BUSY}
+    where key = (
+      select key from builders
+      where key = (select builder_key from next) and status = 'ready' and not ${BUSY}
+      for no key update skip locked
+    )
     returning key
   ), claimed as (
     update builds

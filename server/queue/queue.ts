@@ -66,7 +66,7 @@ export function createQueue({ db, store, buildLog }: QueueOptions) {
      */
     cancel(id: string): Promise<CancelOutcome> {
       return db.transaction(async (trx) => {
-        const row = await trx('builds').where({ id }).forUpdate().first('status', 'result_at')
+        const row = await trx('builds').where({ id }).forNoKeyUpdate().first('status', 'result_at')
         if (!row) throw notFound('build')
         if (row.status === 'cancelled') return 'cancelled'
         const asked = { cancel_requested_at: trx.raw('coalesce(cancel_requested_at, now())') }

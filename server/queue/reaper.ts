@@ -56,16 +56,27 @@ async function releaseBuilders(db: Db, worker: string): Promise<void> {
  * one without an end was meant so.
  */
 async function boundLeases(db: Db): Promise<void> {
-  const bound = (table: string, column: string, only: string, ms: number) =>
+  // Whose row is locked right now renews it, or is looked at in the next round.
+  const bound = (table: string, key: string, column: string, only: string, ms: number) =>
     db.raw(
       `update ${table} set ${column} = clock_timestamp() + :ms * interval '1 ms'
-       where ${only} and ${column} > clock_timestamp() + 2 * :ms * interval '1 ms'
-         and isfinite(${column})`,
+       where ${key} in (
+         select ${key} from ${table}
+         where ${only} and ${column} > clock_timestamp() + 2 * :ms * interval '1 ms'
+           and isfinite(${column})
+         for no key update skip locked
+       )`,
       { ms },
     )
-  await bound('builds', 'lease_until', `status in ('building', 'pushing')`, LEASE_MS)
-  await bound('builders', 'lease_until', 'lease_token is not null', LEASE_MS)
-  await bound('builders', 'saving_until', 'lease_token is not null', BUILDER_SAVE_DEADLINE_MS)
+  await bound('builds', 'id', 'lease_until', `status in ('building', 'pushing')`, LEASE_MS)
+  await bound('builders', 'key', 'lease_until', 'lease_token is not null', LEASE_MS)
+  await bound(
+    'builders',
+    'key',
+    'saving_until',
+    'lease_token is not null',
+    BUILDER_SAVE_DEADLINE_MS,
+  )
 }
 
 async function takeBack(
@@ -80,7 +91,7 @@ async function takeBack(
       `select 1 from builds
        where id = :id and status in ('building', 'pushing') and result_at is null
          and ${IS_OVER}
-       for update`,
+       for no key update`,
       { ...over, id: build.id },
     )
     if (!row) return false

@@ -26,7 +26,7 @@ export async function supersede(
        and b.status in ('queued', 'building', 'pushing')
        and b.result_at is null and b.cancel_requested_at is null
      order by b.id
-     for update of b`,
+     for no key update of b`,
     { appId: newer.appId ?? null, ref: newer.ref ?? null, pushId: newer.pushId },
   )
   for (const { id, status } of older) {

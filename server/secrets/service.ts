@@ -2,6 +2,7 @@
 import type { Apps } from '../apps/service.ts'
 import type { Principal } from '../auth/principal.ts'
 import { SecretId } from '../builds/request-schema.ts'
+import { lockApp } from '../db/lock-order.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError, invalidRequest, notFound } from '../errors.ts'
 import { APP_SECRETS_MAX } from '../limits.ts'
@@ -39,7 +40,8 @@ export function createSecrets({ db, apps, cipher, log }: SecretsOptions) {
       const app = await apps.get(principal, of.app, of.tenant)
       const sealed = cipher.seal({ appId: app.id, id }, value)
       const done = await db.transaction(async (trx) => {
-        if (!(await store.lockApp(trx, app.id))) throw notFound('app')
+        // Counting and inserting are one thing.
+        if (!(await lockApp(trx, app.id))) throw notFound('app')
         if ((await store.countOthers(trx, app.id, id)) >= APP_SECRETS_MAX) {
           throw new AppError(
             'conflict',

@@ -10,11 +10,6 @@ export type SecretStore = ReturnType<typeof createSecretStore>
 
 export function createSecretStore({ db }: { db: Db }) {
   return {
-    /** False when the app is gone. The lock makes counting and inserting one thing. */
-    async lockApp(trx: Queryable, appId: string): Promise<boolean> {
-      return (await trx('apps').where({ id: appId }).forUpdate().first('id')) !== undefined
-    },
-
     async countOthers(trx: Queryable, appId: string, id: string): Promise<number> {
       const query = trx('app_secrets').where({ app_id: appId }).whereNot({ id })
       const [row] = await query.count({ count: '*' })
