@@ -197,6 +197,8 @@ export const LOG_BATCH_DELAY_MS = 50
 export const LOG_READ_ROWS_MAX = 1_000
 /** A page of a log, beyond its first line: what one reader that stops reading may hold. */
 export const LOG_READ_BYTES_MAX = 256 * KiB
+/** Of git's record of a branch's moves: some hundred of them. */
+export const REF_LOG_READ_BYTES = 64 * KiB
 /** Pages that followers of one build share. */
 export const FEED_BYTES_MAX = 4 * MiB
 export const FOLLOW_POLL_MS = 1_000

@@ -11,7 +11,8 @@ import type { Queue } from '../queue/queue.ts'
 import { supersede } from '../queue/supersede.ts'
 import type { Log } from '../telemetry/log.ts'
 import { ZERO_OID } from './pkt-line.ts'
-import { insertPush, latestPush, type MovedRef } from './push-store.ts'
+import { addPush } from './push-order.ts'
+import { latestPush, type MovedRef } from './push-store.ts'
 import type { Repositories } from './repositories.ts'
 
 export interface GatesOptions {
@@ -34,7 +35,7 @@ export function createGates({ db, store, queue, repositories, log }: GatesOption
       if (build.status !== 'pushing' || build.result_at === null) return false
       const [row] = await trx('builds')
         .where({ id: buildId })
-        .update({ gate: 'open', push_id: await insertPush(trx, moved) })
+        .update({ gate: 'open', push_id: await addPush(trx, repositories, moved) })
         .returning('*')
       // Only now is it a newer push of its branch.
       await supersede(trx, toBuild(row), moved.app.settings.supersede ?? 'off')

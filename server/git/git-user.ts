@@ -97,6 +97,7 @@ function environment(options: GitUserOptions): Record<string, string> {
   const { node, staged, hookSocket, packBytesMax = PACK_BYTES_MAX } = options
   const settings = {
     'core.hooksPath': join(staged, 'hooks'),
+    'core.logAllRefUpdates': 'true',
     'receive.advertisePushOptions': 'true',
     'receive.maxInputSize': String(packBytesMax),
     'transfer.fsckObjects': 'true',

@@ -22,7 +22,8 @@ import { type CommitFacts, commitFacts } from './commit-facts.ts'
 import type { GitUser } from './git-user.ts'
 import type { RefUpdate } from './pkt-line.ts'
 import { mergeBuildArgs, NO_OPTIONS, type PushOptions } from './push-options.ts'
-import { insertPush, latestPush, type MovedRef, type PushRow, putBefore } from './push-store.ts'
+import { addPush } from './push-order.ts'
+import { latestPush, type MovedRef, type PushRow } from './push-store.ts'
 import type { Repositories } from './repositories.ts'
 import { requireSubmodulesReachable, type Submodules } from './submodules.ts'
 
@@ -41,10 +42,12 @@ export interface IntakeOptions {
   archiveLimits?: ArchiveLimits
 }
 
-export interface LostRef {
+export interface LostMove {
   app: App
   update: RefUpdate
-  /** Number of the latest push of this ref that was known when the loss was noticed. */
+  /** The push that came after it; undefined: none. */
+  before?: PushRow | undefined
+  /** Number of the push that stood before it when the loss was noticed. */
   latestPushId: number | undefined
 }
 
@@ -72,9 +75,10 @@ export function createIntake(options: IntakeOptions) {
   const serial = createSerial()
 
   /** Records a ref that moved and is not built. */
-  async function record(moved: MovedRef): Promise<void> {
+  async function record(moved: MovedRef, before?: PushRow): Promise<void> {
     await db.transaction(async (trx) => {
-      await addPush(trx, moved, await lockAndFindLatest(trx, moved))
+      await requireApp(trx, moved)
+      await addPush(trx, repositories, moved, before)
     })
   }
 
@@ -88,13 +92,15 @@ export function createIntake(options: IntakeOptions) {
       const { facts, archive } = await prepareMoved(moved)
       const request = requestOf(moved.app, facts, options)
       const build = await insertWith(archive, async (trx) => {
-        const latest = await lockAndFindLatest(trx, moved)
+        await requireApp(trx, moved)
+        const latest = await latestPush(trx, moved.app.id, moved.update.ref)
         // The reconciler was faster with this very move.
         if (latest?.source === 'reconcile' && latest.newSha === moved.update.newSha) {
           const queued = await trx('builds').where({ push_id: latest.id }).first()
           if (queued) return toBuild(queued)
         }
-        return insertBuild(trx, moved, request, archive, { latest, id })
+        const pushId = await addPush(trx, repositories, moved)
+        return insertBuild(trx, moved, request, archive, { pushId, id })
       })
       return { build, warnings: archive.warnings }
     })
@@ -109,25 +115,28 @@ export function createIntake(options: IntakeOptions) {
       const { facts, archive } = await prepare(wanted)
       const request = requestOf(wanted.app, facts, options)
       const build = await insertWith(archive, async (trx) => {
-        await lockAndFindLatest(trx, wanted)
-        return insertBuild(trx, wanted, request, archive, 'gated')
+        await requireApp(trx, wanted)
+        return insertBuild(trx, wanted, request, archive, {})
       })
       return { build, warnings: archive.warnings }
     })
   }
 
   /** Queues a build of a branch that moved unseen; undefined when somebody has seen to it meanwhile. */
-  function recover({ app, update, latestPushId }: LostRef): Promise<string | undefined> {
+  function recover(lost: LostMove): Promise<string | undefined> {
+    const { app, update, before, latestPushId } = lost
     const moved: MovedRef = { app, update, pusher: 'reconciler', source: 'reconcile' }
     return serial.run(app.id, async () => {
-      const known = await latestPush(db, app.id, update.ref)
+      const known = await latestPush(db, app.id, update.ref, before)
       if (known?.id !== latestPushId) return undefined
-      const { facts, archive } = await prepareMoved(moved)
+      const { facts, archive } = await prepareMoved(moved, before)
       const request = requestOf(app, facts)
       return insertWith(archive, async (trx) => {
-        const latest = await lockAndFindLatest(trx, moved)
+        await requireApp(trx, moved)
+        const latest = await latestPush(trx, app.id, update.ref, before)
         if (latest?.id !== latestPushId) return undefined
-        return (await insertBuild(trx, moved, request, archive, { latest })).id
+        const pushId = await addPush(trx, repositories, moved, before)
+        return (await insertBuild(trx, moved, request, archive, { pushId })).id
       })
     })
   }
@@ -144,12 +153,12 @@ export function createIntake(options: IntakeOptions) {
   }
 
   /** What can never be built is recorded all the same: the branch has moved. */
-  async function prepareMoved(moved: MovedRef): Promise<Prepared> {
+  async function prepareMoved(moved: MovedRef, before?: PushRow): Promise<Prepared> {
     try {
       return await prepare(moved)
     } catch (error) {
       const isFinal = error instanceof AppError && error.status < 500 && error.code !== 'queue_full'
-      if (isFinal) await record(moved)
+      if (isFinal) await record(moved, before)
       throw error
     }
   }
@@ -177,28 +186,9 @@ export function createIntake(options: IntakeOptions) {
     })
   }
 
-  async function lockAndFindLatest(trx: Knex.Transaction, { app, update }: MovedRef) {
-    if (!(await lockApp(trx, app.id)))
-      throw new AppError('not_found', `the app ${app.name} was removed meanwhile`)
-    return latestPush(trx, app.id, update.ref)
-  }
-
-  /**
-   * Records a push in the order in which the ref moved. Hooks of two pushes may be heard in the other order: one
-   * that finds the ref where the latest known push has put it came before that.
-   */
-  async function addPush(
-    trx: Knex.Transaction,
-    moved: MovedRef,
-    latest: PushRow | undefined,
-  ): Promise<number> {
-    const { app, update } = moved
-    const pushId = await insertPush(trx, moved)
-    const follows = latest === undefined || latest.newSha === update.oldSha
-    if (follows || latest.newSha === update.newSha) return pushId
-    const tip = await repositories.tip(app.id, update.ref)
-    if (tip === latest.newSha) await putBefore(trx, pushId, latest)
-    return pushId
+  async function requireApp(trx: Knex.Transaction, { app }: MovedRef): Promise<void> {
+    if (await lockApp(trx, app.id)) return
+    throw new AppError('not_found', `the app ${app.name} was removed meanwhile`)
   }
 
   async function insertBuild(
@@ -206,21 +196,20 @@ export function createIntake(options: IntakeOptions) {
     moved: MovedRef,
     request: BuildRequest,
     { source }: Archive,
-    after: { latest: PushRow | undefined; id?: string } | 'gated',
+    { pushId, id: buildId = createId() }: { pushId?: number; id?: string },
   ): Promise<BuildRow> {
     const { app, update, pusher } = moved
-    const pushId = after === 'gated' ? undefined : await addPush(trx, moved, after.latest)
     const { id, name, tenant } = app
     const { builder: wanted, priority, supersede: which = 'off' } = app.settings
     const use = { id, name, tenant, builder: wanted }
     const builder = await builders.ofApp(trx, use, { promotes: true })
     const added: NewBuild = {
-      id: (after !== 'gated' && after.id) || createId(),
+      id: buildId,
       tenant: app.tenant,
       appId: app.id,
       app: app.name,
-      ...(pushId === undefined ? {} : { pushId }),
-      ...(after === 'gated' ? { gate: 'closed' as const } : {}),
+      // Without a push its branch has yet to move.
+      ...(pushId === undefined ? { gate: 'closed' as const } : { pushId }),
       ref: update.ref,
       commit: update.newSha,
       pusher,

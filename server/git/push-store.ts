@@ -14,11 +14,17 @@ export interface PushRow {
   id: number
   /** The order in which the ref moved. */
   seq: number
+  oldSha: string
   newSha: string
   source: 'push' | 'reconcile'
 }
 
-export async function insertPush(db: Queryable, moved: MovedRef): Promise<number> {
+/** `gap`: it did not begin where the one before it had ended. */
+export async function insertPush(
+  db: Queryable,
+  moved: MovedRef,
+  { gap = false } = {},
+): Promise<number> {
   const { app, update, pusher, source } = moved
   const [row] = await db('pushes')
     .insert({
@@ -28,29 +34,58 @@ export async function insertPush(db: Queryable, moved: MovedRef): Promise<number
       new_sha: update.newSha,
       pusher,
       source,
+      gap,
     })
     .returning('id')
   return row.id
 }
 
+/** The latest, or the one before another. */
 export async function latestPush(
   db: Queryable,
   appId: string,
   ref: string,
+  before?: PushRow,
 ): Promise<PushRow | undefined> {
-  const row = await db('pushes')
-    .where({ app_id: appId, ref })
-    .orderBy('seq', 'desc')
-    .first('id', 'seq', 'new_sha', 'source')
-  return row && { id: row.id, seq: row.seq, newSha: row.new_sha, source: row.source }
+  const query = db('pushes').where({ app_id: appId, ref })
+  // Looked up: it moves when others are put before it.
+  if (before) query.where('seq', '<', db('pushes').where({ id: before.id }).select('seq'))
+  const row = await query.orderBy('seq', 'desc').first()
+  return row && toPush(row)
 }
 
-/** A push that is recorded after the one that followed it: they change places in the order. */
-export async function putBefore(db: Queryable, pushId: number, later: PushRow): Promise<void> {
+/** Pushes of an app that did not begin where those before them had ended. */
+export async function pushesAfterGaps(
+  db: Queryable,
+  appId: string,
+): Promise<(PushRow & { ref: string })[]> {
+  const found = await db('pushes').where({ app_id: appId, gap: true }).orderBy('seq')
+  return found.map((row) => ({ ...toPush(row), ref: row.ref }))
+}
+
+export async function closeGap(db: Queryable, { id }: PushRow): Promise<void> {
+  await db('pushes').where({ id }).update({ gap: false })
+}
+
+/** The push recorded last, before others that followed it: each of them moves on by one place. */
+export async function putBefore(db: Queryable, later: PushRow): Promise<void> {
   await db.raw(
-    `update pushes
-     set seq = case when id = :pushId then :seq else (select seq from pushes where id = :pushId) end
-     where id in (:pushId, :laterId)`,
-    { pushId, seq: later.seq, laterId: later.id },
+    `with place as (
+       select app_id, ref, seq from pushes where id = :laterId
+     )
+     update pushes set seq = coalesce(moved.seq, (select seq from place))
+     from (
+       select p.id, lead(p.seq) over (order by p.seq) as seq
+       from pushes p join place on p.app_id = place.app_id and p.ref = place.ref
+       where p.seq >= place.seq
+     ) moved
+     where pushes.id = moved.id`,
+    { laterId: later.id },
   )
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a row as the driver gives it; this is where it gets its type
+function toPush(row: any): PushRow {
+  const { id, seq, old_sha: oldSha, new_sha: newSha, source } = row
+  return { id, seq, oldSha, newSha, source }
 }

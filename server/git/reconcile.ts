@@ -1,5 +1,6 @@
-// git moves a branch before the server hears of it, so a crash in between would lose a build: every deploy
-// branch whose tip is not the latest recorded push is queued, at start and every minute.
+// git moves a branch before the server hears of it, so a crash in between would lose a build: every move of a deploy
+// branch that no recorded push has made is queued, at start and every minute. It shows by a tip that is not the latest
+// recorded push, or by a push that did not begin where the one before it had ended.
 import { BRANCHES } from '../apps/branch-name.ts'
 import { type App, effectiveSettings } from '../apps/schema.ts'
 import type { Apps } from '../apps/service.ts'
@@ -12,7 +13,7 @@ import type { Gates } from './gates.ts'
 import type { Intake } from './intake.ts'
 import type { LivePushes } from './live.ts'
 import { ZERO_OID } from './pkt-line.ts'
-import { latestPush } from './push-store.ts'
+import { closeGap, latestPush, type PushRow, pushesAfterGaps } from './push-store.ts'
 import type { Repositories } from './repositories.ts'
 
 export interface ReconcilerOptions {
@@ -38,9 +39,17 @@ export function createReconciler(options: ReconcilerOptions) {
         // A gated build whose push died knows nothing of a branch that moved all the same: it comes first.
         await gates.settleApp(app, () => live.hasApp(app.id))
       })
-      for (const ref of await builtRefs(app)) {
+      const refs = await builtRefs(app)
+      await guard({ app }, async () => {
+        for (const push of await pushesAfterGaps(db, app.id)) {
+          await guard({ app, ref: push.ref }, async () => {
+            queued += await fillGap(app, push, refs)
+          })
+        }
+      })
+      for (const ref of refs) {
         await guard({ app, ref }, async () => {
-          if (await recoverBranch(app, ref)) queued += 1
+          queued += await recoverMoves(app, ref)
         })
       }
     }
@@ -67,17 +76,32 @@ export function createReconciler(options: ReconcilerOptions) {
     }
   }
 
-  async function recoverBranch(app: App, ref: string): Promise<boolean> {
-    // A push under way may have moved its branch and not be recorded yet; its own hook does that.
-    if (live.hasApp(app.id) || intake.isBusy(app.id)) return false
-    const latest = await latestPush(db, app.id, ref)
-    const tip = await repositories.tip(app.id, ref)
-    if (tip === undefined || tip === latest?.newSha || live.hasApp(app.id)) return false
-    const update = { oldSha: latest?.newSha ?? ZERO_OID, newSha: tip, ref }
-    const buildId = await intake.recover({ app, update, latestPushId: latest?.id })
-    if (buildId === undefined) return false
-    log.warn({ app: app.name, ref, tip, buildId }, 'queued a build for a lost push')
-    return true
+  /** Queues what came before a push and was not recorded. */
+  async function fillGap(app: App, push: PushRow & { ref: string }, refs: readonly string[]) {
+    const { ref, oldSha } = push
+    // Only what is built is missed; and what was before a deletion is gone.
+    const isMissed = refs.includes(ref) && oldSha !== ZERO_OID
+    const queued = isMissed ? await recoverMoves(app, ref, push) : 0
+    const latest = await latestPush(db, app.id, ref, push)
+    if (!isMissed || latest?.newSha === oldSha) await closeGap(db, push)
+    return queued
+  }
+
+  /** What came after the latest recorded push, or between two; returns how many builds it queued. */
+  async function recoverMoves(app: App, ref: string, before?: PushRow): Promise<number> {
+    for (let queued = 0; ; queued += 1) {
+      // A push under way may have moved its branch and not be recorded yet; its own hook does that.
+      if (live.hasApp(app.id) || intake.isBusy(app.id)) return queued
+      const latest = await latestPush(db, app.id, ref, before)
+      const to = before?.oldSha ?? (await repositories.tip(app.id, ref))
+      if (to === undefined || to === latest?.newSha || live.hasApp(app.id)) return queued
+      const lost = { oldSha: latest?.newSha ?? ZERO_OID, newSha: to, ref }
+      const [update = lost] = await repositories.moves(app.id, lost)
+      const buildId = await intake.recover({ app, update, before, latestPushId: latest?.id })
+      if (buildId === undefined) return queued
+      const { newSha: commit } = update
+      log.warn({ app: app.name, ref, commit, buildId }, 'queued a build for a lost push')
+    }
   }
 
   const rounds = createRounds({

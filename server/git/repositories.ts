@@ -6,6 +6,8 @@ import isomorphic from 'isomorphic-git'
 import { BRANCHES } from '../apps/branch-name.ts'
 import { exists } from '../setup/cache.ts'
 import type { GitUser } from './git-user.ts'
+import type { RefUpdate } from './pkt-line.ts'
+import { movesWithin } from './ref-log.ts'
 
 /** git's folder for the objects of a push that is not accepted yet. */
 const QUARANTINE_PREFIX = 'tmp_objdir-incoming-'
@@ -56,6 +58,10 @@ export function createRepositories({ root, git }: { root: string; git: GitUser }
           throw error
         })
     },
+
+    /** The moves of a ref that `whole` is made of, as far as git knows. */
+    moves: (appId: string, whole: RefUpdate): Promise<RefUpdate[]> =>
+      movesWithin(join(path(appId), 'logs', whole.ref), whole),
 
     /** Also fine when the app or the tags are no more. */
     async removeBuildTags(appId: string, buildIds: readonly string[]): Promise<void> {

@@ -16,6 +16,7 @@ export async function supersede(
   which: Supersede,
 ): Promise<void> {
   if (which === 'off' || newer.pushId === undefined) return
+  await cancelLate(trx, newer)
   const older = await rows<{ id: string; status: string }>(
     trx,
     `select b.id, b.status
@@ -42,4 +43,21 @@ export async function supersede(
       notify(trx, 'hypeman_build', `cancel:${id}`)
     }
   }
+}
+
+/** One that is queued after the build of a push that followed its own is superseded from the start. */
+async function cancelLate(trx: Knex.Transaction, { id, appId, ref, pushId }: BuildRow) {
+  const [newest] = await rows<{ id: string }>(
+    trx,
+    `select b.id from builds b
+     join pushes p on p.id = b.push_id
+     where p.app_id = :appId and p.ref = :ref
+       and p.seq > (select seq from pushes where id = :pushId)
+     order by p.seq desc
+     limit 1`,
+    { appId: appId ?? null, ref: ref ?? null, pushId: pushId ?? null },
+  )
+  if (!newest) return
+  const set = { ...endColumns(trx), superseded_by: newest.id }
+  await transitionIn(trx, { id, from: ['queued'], to: 'cancelled', set })
 }
