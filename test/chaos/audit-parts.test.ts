@@ -190,6 +190,31 @@ const inRegistry: Record<string, Violation> = {
   },
 }
 
+const sourceOf = ({ server }: Audited, { sourceKey }: BuildRow) =>
+  join(server.root, 'objects', `${sourceKey}.tar`)
+
+const inObjects: Record<string, Violation> = {
+  'a source that is gone': {
+    plant: (given) => away(sourceOf(given, given.builds.first)),
+    found: ({ builds: { first } }) => [
+      new RegExp(`^sources are kept: sources/.* of the builds ${first.id} is not there$`),
+    ],
+  },
+  'a source with other bytes': {
+    async plant(given) {
+      const path = sourceOf(given, given.builds.failed)
+      const bytes = await readFile(path)
+      await writeFile(path, bytes.subarray(1))
+      return () => writeFile(path, bytes)
+    },
+    found: ({ builds: { failed } }) => [
+      new RegExp(
+        `^sources are kept: sources/.* of the builds ${failed.id} has the content of [0-9a-f]`,
+      ),
+    ],
+  },
+}
+
 const onTheMachine: Record<string, Violation> = {
   'an upload that nobody ended': {
     plant: ({ server }) => file(join(server.root, 'objects/incoming/half')),
@@ -219,21 +244,23 @@ const onTheMachine: Record<string, Violation> = {
     plant: ({ server }) => process_(join(server.root, 'registry')),
     found: () => [],
   },
-  'the same process when all were stopped, and a socket': {
+  'the same process when all were stopped, a socket and a file': {
     plant: async ({ server }) =>
       all(
         await process_(join(server.root, 'registry')),
         await listening(join(pathsFor(server.root).run, 'x.sock')),
+        await file(join(pathsFor(server.root).run, 'x.new')),
       ),
     input: () => ({ pids: [] }),
     found: () => [
       /^nothing is left: process \d+ .*\/registry/,
       /^nothing is left: socket .*\/x\.sock$/,
+      /^nothing is left: file .*\/x\.new$/,
     ],
   },
 }
 
 test('what is wrong in repositories, registry and on the machine is found', async (t) => {
   const given = await givenAudited(t)
-  await plantEach(t, given, { ...inRepositories, ...inRegistry, ...onTheMachine })
+  await plantEach(t, given, { ...inRepositories, ...inRegistry, ...inObjects, ...onTheMachine })
 })

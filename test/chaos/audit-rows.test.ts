@@ -15,7 +15,10 @@ const violations: Record<string, Violation> = {
       const { id } = await givenBuild(db, { id: 'stillwaits' })
       return () => db('builds').where({ id }).delete()
     },
-    found: () => [/^every build ends: build stillwaits is queued in attempt 0$/],
+    found: () => [
+      /^every build ends: build stillwaits is queued in attempt 0$/,
+      /^sources are kept: sources\/none of the builds stillwaits is not there$/,
+    ],
   },
   'a cancel that was acknowledged and did not happen': {
     plant: nothing,
@@ -193,6 +196,43 @@ const violations: Record<string, Violation> = {
       new RegExp(`^every push .*: push ${first.pushId} of .* has 2 builds: .*${cancelled.id}`),
       new RegExp(`^every push .*: push ${failed.pushId} of .* has no build`),
       new RegExp(`^every push .*: push ${cancelled.pushId} of .* has no build`),
+    ],
+  },
+  'a push that was asked for again, and has two builds': {
+    plant: ({ server: { db }, builds: { first, failed } }) => {
+      const { pushId, commit } = first
+      return changed(db, 'builds', { id: failed.id }, { push_id: pushId, commit })
+    },
+    input: ({ builds: { first, failed }, input: { pushes } }) => ({
+      pushes: pushes.flatMap((push) => {
+        if (push.commit === failed.commit) return []
+        const isFirst = push.commit === first.commit
+        return isFirst ? [{ ...push, outcome: 'unknown' as const }, push] : [push]
+      }),
+    }),
+    found: ({ builds: { first, failed } }) => [
+      new RegExp(
+        `^every push .*: ${first.commit!.slice(0, 10)} to .* 2 times \\(unknown, accepted\\) and has 2 builds`,
+      ),
+      new RegExp(`^every push .*: push ${first.pushId} of .* has 2 builds: .*${failed.id}`),
+      new RegExp(`^every push .*: push ${failed.pushId} of .* has no build`),
+    ],
+  },
+  'a push that arrived unheard, was found again, and has no build': {
+    plant: ({ server: { db }, builds: { first } }) =>
+      changed(db, 'builds', { id: first.id }, { push_id: null }),
+    input: ({ builds: { first }, input: { pushes } }) => ({
+      pushes: pushes.flatMap((push) => {
+        if (push.commit !== first.commit) return [push]
+        const unheard = { ...push, outcome: 'unknown' as const }
+        return [unheard, { ...push, detail: 'Everything up-to-date' }]
+      }),
+    }),
+    found: ({ builds: { first } }) => [
+      new RegExp(
+        `^every push .*: ${first.commit!.slice(0, 10)} to .* \\(unknown, accepted\\) and has no build`,
+      ),
+      new RegExp(`^every push .*: push ${first.pushId} of .* has no build`),
     ],
   },
   'an app that is gone with its pushes': {

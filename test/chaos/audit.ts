@@ -11,6 +11,8 @@ import { checkLogs } from './audit/logs.ts'
 import { checkPushes } from './audit/pushes.ts'
 import { checkQueue } from './audit/queue.ts'
 import { checkRefs } from './audit/refs.ts'
+import { readRepositories } from './audit/repositories.ts'
+import { checkSources } from './audit/sources.ts'
 
 export type { AuditInput, Finding, Pushed } from './audit/input.ts'
 
@@ -22,6 +24,7 @@ const ALWAYS: readonly Check[] = [
   checkQueue,
   checkPushes,
   checkRefs,
+  checkSources,
   checkLeftovers,
 ]
 
@@ -29,9 +32,10 @@ const ALWAYS: readonly Check[] = [
 export async function audit(given: AuditInput): Promise<Finding[]> {
   const input = { ...given, isStopped: given.isStopped ?? given.pids.length === 0 }
   const facts = await readFacts(input.databaseUrl)
+  const repositories = await readRepositories(input.repositories, facts.apps)
   const findings: Finding[] = []
   for (const check of input.isStopped ? ALWAYS : [...ALWAYS, checkImages]) {
-    findings.push(...(await check(facts, input)))
+    findings.push(...(await check(facts, input, repositories)))
   }
   return findings
 }

@@ -119,6 +119,7 @@ export async function givenAudited(t: TestContext): Promise<Audited> {
     input: {
       databaseUrl: server.databaseUrl,
       repositories: join(server.root, 'repositories'),
+      objects: join(server.root, 'objects'),
       registryUrl: proxy.url,
       token: await operator(),
       dataDirs: [server.root],

@@ -35,7 +35,7 @@ async function list(dir: string): Promise<string[]> {
 
 /** Pids of the QEMU processes of one server: its children. */
 export function qemuPids(serverPid: number): Promise<number[]> {
-  return childrenOf(serverPid, 'qemu-system')
+  return childrenOf(serverPid, ['qemu-system'])
 }
 
 /** Of the devices that carry the channels of its VMs. */
@@ -44,25 +44,45 @@ export function vsockPids(serverPid: number): Promise<number[]> {
 }
 
 /** Pids of the pods of one server, whatever they run in. */
-export async function podPids(serverPid: number): Promise<number[]> {
-  return [...(await qemuPids(serverPid)), ...(await childrenOf(serverPid, '/bwrap'))]
+export function podPids(serverPid: number): Promise<number[]> {
+  return childrenOf(serverPid, ['qemu-system', '/bwrap'])
 }
 
 /** Of the registry that a server runs for itself. */
 export function registryPids(serverPid: number): Promise<number[]> {
-  return childrenOf(serverPid, '/registry.json')
+  return childrenOf(serverPid, ['/registry.json'])
 }
 
-async function childrenOf(serverPid: number, word: string): Promise<number[]> {
+/** A process and all that it has started, the first one first. */
+export async function treeOf(pid: number): Promise<number[]> {
+  const parents = new Map<number, number>()
+  for (const name of await readdir('/proc')) {
+    if (/^\d+$/.test(name)) parents.set(Number(name), (await parentOf(Number(name))) ?? 0)
+  }
+  const tree = [pid]
+  for (const one of tree) {
+    for (const [child, parent] of parents) if (parent === one) tree.push(child)
+  }
+  return tree
+}
+
+/** undefined when it has ended. */
+export async function parentOf(pid: number): Promise<number | undefined> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
+  return stat === '' ? undefined : Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
+}
+
+/** Those with one of the words in their command. */
+async function childrenOf(serverPid: number, words: readonly string[]): Promise<number[]> {
   const found: number[] = []
-  for (const pid of await readdir('/proc')) {
-    if (!/^\d+$/.test(pid)) continue
-    const [stat, command] = await Promise.all([
-      readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ''),
-      readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => ''),
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/.test(name)) continue
+    const [parent, command] = await Promise.all([
+      parentOf(Number(name)),
+      readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => ''),
     ])
-    const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
-    if (parent === serverPid && command.includes(word)) found.push(Number(pid))
+    const isMeant = parent === serverPid && words.some((word) => command.includes(word))
+    if (isMeant) found.push(Number(name))
   }
   return found
 }

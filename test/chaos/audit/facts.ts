@@ -33,6 +33,8 @@ export interface BuildFact {
   image_digest: string | null
   image_name: string | null
   image_expired_at: Date | null
+  source_key: string
+  source_expired_at: Date | null
   log_expired_at: Date | null
   superseded_by: string | null
   lease_token: string | null
@@ -103,7 +105,7 @@ async function readAll(db: Db): Promise<Facts> {
       db,
       `select id, tenant, app_id, app, push_id, ref, commit, status, gate, attempt, image_digest,
          request->>'image_name' as image_name, image_expired_at, log_expired_at, superseded_by,
-         lease_token, created_at, started_at, claimed_at, completed_at, last_seq
+         lease_token, source_key, source_expired_at, created_at, started_at, claimed_at, completed_at, last_seq
        from builds order by created_at, id`,
     ),
     attempts: await attemptsOf(db),

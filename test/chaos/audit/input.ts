@@ -1,5 +1,6 @@
 // What an audit is given and what it finds.
 import type { Facts } from './facts.ts'
+import type { Repositories } from './repositories.ts'
 
 export interface Pushed {
   /** Name of the app, or `<tenant>/<name>` where that is not enough. */
@@ -15,6 +16,8 @@ export interface AuditInput {
   databaseUrl: string
   /** Folder of the bare repositories. */
   repositories: string
+  /** Folder of the source archives. */
+  objects: string
   registryUrl: string
   /** An operator's: pulls everything. */
   token: string
@@ -41,4 +44,8 @@ export interface Finding {
 }
 
 /** One family of invariants. */
-export type Check = (facts: Facts, input: AuditInput) => Finding[] | Promise<Finding[]>
+export type Check = (
+  facts: Facts,
+  input: AuditInput,
+  repositories: Repositories,
+) => Finding[] | Promise<Finding[]>

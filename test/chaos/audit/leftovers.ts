@@ -1,12 +1,12 @@
 // What nobody needs any more and is still on the machine: processes, pods, sockets, mounts, half-written files.
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathsFor } from '../../../server/paths.ts'
-import { leftovers } from '../../helpers/leftovers.ts'
+import { leftovers, parentOf } from '../../helpers/leftovers.ts'
 import type { Facts } from './facts.ts'
 import type { AuditInput, Finding } from './input.ts'
 import { cgroupsOf, mountsBelow } from './machine.ts'
-import { readRepository } from './repositories.ts'
+import type { Repositories } from './repositories.ts'
 
 /** Folders that are empty when nothing is under way. */
 const TRANSIENT = [
@@ -15,11 +15,15 @@ const TRANSIENT = [
   'fetched-objects',
   'fetched-lfs-objects',
 ]
-/** Of the runtime folder; the server's listen while it lives. */
-const SOCKETS = /(^|\/)[^/]*\.sock(et)?$/
+/** What a server leaves in its runtime folder. */
+const LASTING = 'registry.json'
 
-export async function checkLeftovers(facts: Facts, input: AuditInput): Promise<Finding[]> {
-  const found = [...(await ofRepositories(facts, input)), ...(await cgroupsOf(facts.builds))]
+export async function checkLeftovers(
+  facts: Facts,
+  input: AuditInput,
+  repositories: Repositories,
+): Promise<Finding[]> {
+  const found = [...ofRepositories(repositories), ...(await cgroupsOf(facts.builds))]
   const built = facts.attempts.filter(({ outcome }) => outcome === 'built')
   const mayHaveDisk = new Set(built.map(({ build_id: id, attempt }) => `${id}-${attempt}.img`))
   for (const dataDir of input.dataDirs) {
@@ -31,7 +35,7 @@ export async function checkLeftovers(facts: Facts, input: AuditInput): Promise<F
       ...(await disksOf(dataDir, mayHaveDisk)),
       ...(await mountsBelow([dataDir, pathsFor(dataDir).run])),
     )
-    if (input.isStopped) found.push(...(await socketsOf(dataDir)))
+    if (input.isStopped) found.push(...(await runtimeFilesOf(dataDir)))
   }
   return found.map((what) => ({ invariant: 'nothing is left', what }))
 }
@@ -53,10 +57,10 @@ async function processesOf(dataDir: string, allowed: readonly number[]): Promise
 async function descends(pid: number, from: readonly number[]): Promise<boolean> {
   for (let one = pid; one > 1; ) {
     if (from.includes(one)) return true
-    const stat = await readFile(`/proc/${one}/stat`, 'utf8').catch(() => '')
+    const parent = await parentOf(one)
     // It has ended in the meantime, and is not left.
-    if (stat === '') return true
-    one = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
+    if (parent === undefined) return true
+    one = parent
   }
   return false
 }
@@ -78,18 +82,18 @@ async function disksOf(dataDir: string, mayBe: ReadonlySet<string>): Promise<str
     .map(({ parentPath, name }) => `disk of a builder ${join(parentPath, name)}`)
 }
 
-async function ofRepositories({ apps }: Facts, { repositories }: AuditInput): Promise<string[]> {
-  const lists = apps.map(async (app) => {
-    const { dir, stale } = await readRepository(repositories, app)
-    return stale.map((name) => `file ${join(dir, name)}`)
-  })
-  return (await Promise.all(lists)).flat()
-}
+const ofRepositories = (repositories: Repositories) =>
+  [...repositories.values()].flatMap(({ dir, stale }) =>
+    stale.map((name) => `file ${join(dir, name)}`),
+  )
 
-async function socketsOf(dataDir: string): Promise<string[]> {
+async function runtimeFilesOf(dataDir: string): Promise<string[]> {
   const { run } = pathsFor(dataDir)
   const entries = await readdir(run, { recursive: true, withFileTypes: true }).catch(() => [])
   return entries
-    .filter((entry) => entry.isSocket() || SOCKETS.test(entry.name))
-    .map((entry) => `socket ${join(entry.parentPath, entry.name)}`)
+    .filter((entry) => !entry.isDirectory() && entry.name !== LASTING)
+    .map((entry) => {
+      const kind = entry.isSocket() ? 'socket' : 'file'
+      return `${kind} ${join(entry.parentPath, entry.name)}`
+    })
 }

@@ -21,7 +21,7 @@ export async function checkPushes(facts: Facts, input: AuditInput): Promise<Find
   return [...findings, ...(await checkRecorded(facts, input))]
 }
 
-/** As clients saw it: as many builds as accepted pushes, and no more than those that may have arrived. */
+/** As clients saw it: a build for each time the ref has come to a commit, whoever was told of it. */
 function checkSeen(app: AppFact, { builds }: Facts, pushes: readonly Pushed[]): Finding[] {
   const own = pushes.filter((push) => isOf(app, push) && isBuilt(app, push.ref, push.commit))
   const intents = grouped(own, ({ ref, commit }) => `${commit} ${ref}`)
@@ -30,15 +30,25 @@ function checkSeen(app: AppFact, { builds }: Facts, pushes: readonly Pushed[]): 
     ({ ref, commit }) => `${commit} ${ref}`,
   )
   return [...intents].flatMap(([intent, same]) => {
-    const moves = same.filter(isMove)
-    const least = moves.filter(({ outcome }) => outcome === 'accepted').length
-    const found = made.get(intent) ?? []
-    if (found.length >= least && found.length <= moves.length) return []
     const { ref, commit } = same[0]!
+    const accepted = same.filter(({ outcome }) => outcome === 'accepted')
+    const least = Math.max(Math.min(1, accepted.length), accepted.filter(isMove).length)
+    const most = arrivals(
+      own.filter((push) => push.ref === ref),
+      commit,
+    )
+    const found = made.get(intent) ?? []
+    if (found.length >= least && found.length <= most) return []
     const told = same.map(({ outcome }) => outcome).join(', ')
     const what = `${short(commit)} to ${ref} of ${shownApp(app)} was pushed ${same.length} times (${told}) and has ${shown(found)}`
     return [{ invariant, what }]
   })
+}
+
+/** How often a ref may have come to a commit: once, and again after each time that it may have left. */
+function arrivals(ofRef: readonly Pushed[], commit: string): number {
+  const tips = ofRef.filter(({ outcome }) => outcome !== 'refused').map((push) => push.commit)
+  return tips.filter((tip, i) => tip === commit && tips[i - 1] !== commit).length
 }
 
 /** As the server recorded it: one build for each row. */

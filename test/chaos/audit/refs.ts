@@ -5,14 +5,14 @@ import { ZERO_OID } from '../../../server/git/pkt-line.ts'
 import type { AppFact, Facts } from './facts.ts'
 import { grouped } from './group.ts'
 import type { AuditInput, Finding, Pushed } from './input.ts'
-import { type Repository, readRepository } from './repositories.ts'
+import type { Repositories, Repository } from './repositories.ts'
 
 const QUIET = /Everything up-to-date/
 
-export async function checkRefs(facts: Facts, input: AuditInput): Promise<Finding[]> {
+export function checkRefs(facts: Facts, input: AuditInput, repositories: Repositories): Finding[] {
   const findings: Finding[] = []
   for (const app of facts.apps) {
-    const repository = await readRepository(input.repositories, app)
+    const repository = repositories.get(app.id)!
     for (const fault of repository.faults) {
       const what = `the repository of ${shownApp(app)} (${repository.dir}): ${fault}`
       findings.push({ invariant: 'repositories are sound', what })

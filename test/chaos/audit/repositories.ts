@@ -16,8 +16,20 @@ export interface Repository {
 
 const QUARANTINE = /^tmp_(objdir-|pack_|idx_|rev_|obj_)/
 
-export async function readRepository(root: string, { id }: AppFact): Promise<Repository> {
-  const dir = join(root, `${id}.git`)
+/** By the ids of their apps. */
+export type Repositories = ReadonlyMap<string, Repository>
+
+export async function readRepositories(
+  root: string,
+  apps: readonly AppFact[],
+): Promise<Repositories> {
+  const read = apps.map(
+    async ({ id }) => [id, await readRepository(join(root, `${id}.git`))] as const,
+  )
+  return new Map(await Promise.all(read))
+}
+
+async function readRepository(dir: string): Promise<Repository> {
   const listed = await git(dir, [
     'for-each-ref',
     '--format=%(refname) %(if)%(*objectname)%(then)%(*objectname)%(else)%(objectname)%(end)',
