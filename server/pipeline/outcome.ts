@@ -33,8 +33,12 @@ export function toFailure(result: BuildResult, trouble?: string): BuildFailure {
   return Object.assign(new BuildFailure(failureClass, error + more), { mayRetry })
 }
 
-/** In BuildKit's words: it has tried for a while, and nobody has answered, or not now. */
-const REGISTRY_AWAY = /: 50[234] |connection re(?:set|fused)|\bEOF\b|broken pipe|i\/o timeout/
+/**
+ * In BuildKit's words: it has tried for a while, and nobody has answered, or not now; or an upload was cut, of which
+ * the registry knows something else than who sends it.
+ */
+const REGISTRY_AWAY =
+  /: 50[234] |connection re(?:set|fused)|\bEOF\b|broken pipe|i\/o timeout|blob upload (?:invalid|unknown)|invalid content range/
 
 /** The end of an attempt that was stopped from outside. */
 export async function concludeStopped(

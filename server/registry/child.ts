@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { readGenerated } from '../auth/secret.ts'
 import { REGISTRY_START_DEADLINE_MS } from '../limits.ts'
 import { type Child, type Supervised, supervise } from '../supervise.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -42,7 +43,10 @@ export async function startRegistry(options: RegistryOptions): Promise<RegistryC
   await mkdir(runDir, { recursive: true, mode: 0o700 })
   const socketPath = join(runDir, 'registry.sock')
   const configFile = join(runDir, 'registry.json')
-  await writeFile(configFile, JSON.stringify(settings(dataDir, socketPath)), { mode: 0o600 })
+  const newSecret = () => randomBytes(24).toString('hex')
+  const secret = await readGenerated(join(dataDir, 'upload-secret'), newSecret)
+  const config = JSON.stringify(settings({ dataDir, socketPath, secret }))
+  await writeFile(configFile, config, { mode: 0o600 })
   const upstream = createOwnRegistry({ socketPath, dataDir })
   const child = await supervise({
     name: 'registry',
@@ -64,7 +68,7 @@ export async function startRegistry(options: RegistryOptions): Promise<RegistryC
 }
 
 /** distribution reads YAML, of which JSON is a part. */
-function settings(dataDir: string, socketPath: string) {
+function settings({ dataDir, socketPath, secret }: Record<string, string>) {
   return {
     version: 0.1,
     log: { level: 'warn', accesslog: { disabled: true } },
@@ -81,8 +85,8 @@ function settings(dataDir: string, socketPath: string) {
       net: 'unix',
       addr: socketPath,
       relativeurls: true,
-      // Signs the state of uploads; written once, so that they outlive a crash of the child.
-      secret: randomBytes(24).toString('hex'),
+      // Signs the state of uploads; kept beside them, so that they outlive child and server.
+      secret,
     },
   }
 }

@@ -1,5 +1,6 @@
 // The registry as a child of the server, and the server's own way to it.
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { access, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,6 +8,7 @@ import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startRegistry } from '../../server/registry/child.ts'
 import { createRegistryClient } from '../../server/registry/client.ts'
+import { exchangeWith } from '../../server/registry/exchange.ts'
 import { createOwnRegistry } from '../../server/registry/own/own-registry.ts'
 import { silent } from '../helpers/database.ts'
 import { pushImage } from '../helpers/oci.ts'
@@ -90,6 +92,24 @@ test('after stop() nothing of it is left, also when it is just being started aga
     }
     await assert.rejects(access(child.socketPath))
   }
+})
+
+test('an upload goes on behind a restart of the server: the registry named its secret invalid', async (t) => {
+  const { dir, child, upstream } = await givenRegistry(t)
+  const content = Buffer.from('{}')
+  const digest = `sha256:${createHash('sha256').update(content).digest('hex')}`
+  const path = '/v2/builds/acme1/blobs/uploads/'
+  const begun = await exchangeWith(upstream, { method: 'POST', path, headers: {} })
+  assert.equal(begun.status, 202)
+  await child.stop()
+  const again = await givenRegistry(t, { dataDir: join(dir, 'data') })
+  const ended = await exchangeWith(again.upstream, {
+    method: 'PUT',
+    path: `${begun.location}&digest=${encodeURIComponent(digest)}`,
+    headers: { 'content-length': content.length },
+    body: content,
+  })
+  assert.equal(ended.status, 201, String(ended.body))
 })
 
 test('a registry that can’t be started says why and leaves nothing running', async (t) => {
