@@ -1,7 +1,6 @@
 // The queue over real rows: slots, claim, lease, reaper.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { readEvents } from '../../server/builds/event-store.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
 import { endColumns, transition } from '../../server/builds/transitions.ts'
@@ -14,6 +13,7 @@ import { setSlots } from '../../server/queue/slots.ts'
 import { createWorker } from '../../server/queue/worker.ts'
 import { givenBuild } from '../helpers/builds.ts'
 import { givenDatabase, silent } from '../helpers/database.ts'
+import { until } from '../helpers/until.ts'
 
 async function claimed(db: Db) {
   const build = await claimNext(db, 'w1')
@@ -163,7 +163,7 @@ test('a finished build never changes again', async (t) => {
 test('an idle worker is woken by a commit, runs as many builds as there are slots, and the next when one ends', async (t) => {
   const { db, listener } = await givenDatabase(t)
   await setSlots(db, 2)
-  const starts = new Map<string, number>()
+  const starts = new Set<string>()
   const release = deferred()
   const worker = createWorker({
     db,
@@ -171,7 +171,7 @@ test('an idle worker is woken by a commit, runs as many builds as there are slot
     log: silent,
     name: 'w',
     run: async (build, drain) => {
-      starts.set(build.id, Date.now())
+      starts.add(build.id)
       await Promise.race([
         release.promise,
         new Promise((resolve) => drain.addEventListener('abort', resolve, { once: true })),
@@ -182,14 +182,14 @@ test('an idle worker is woken by a commit, runs as many builds as there are slot
   })
   await worker.start()
   t.after(() => worker.stop())
-  await sleep(200)
+  const told = new Promise((resolve) => listener.on('hypeman_queue', resolve))
   const builds = [await givenBuild(db), await givenBuild(db), await givenBuild(db)]
-  await sleep(300)
-  assert.deepEqual([...starts.keys()], [builds[0]!.id, builds[1]!.id])
+  await told
+  await until('two builds run', () => starts.size === 2)
+  assert.deepEqual([...starts], [builds[0]!.id, builds[1]!.id])
   assert.equal((await queuePositions(db, [builds[2]!.id])).get(builds[2]!.id), 1)
   release.resolve(undefined)
-  await sleep(300)
-  assert.equal(starts.has(builds[2]!.id), true)
+  await until('the third build runs', () => starts.has(builds[2]!.id))
 })
 
 function deferred() {
