@@ -29,7 +29,8 @@ export function redactOutcome(outcome: Outcome, { text }: Redactor): Outcome {
 export function toFailure(result: BuildResult, trouble?: string): BuildFailure {
   const { failure_class: failureClass = 'infra', error = 'the build failed' } = result
   const more = failureClass === 'source' && trouble !== undefined ? ` (${trouble})` : ''
-  const mayRetry = failureClass === 'registry' && REGISTRY_AWAY.test(error)
+  const isAway = failureClass === 'registry' && REGISTRY_AWAY.test(error)
+  const mayRetry = failureClass === 'infra' || isAway
   return Object.assign(new BuildFailure(failureClass, error + more), { mayRetry })
 }
 

@@ -60,6 +60,17 @@ test('what the machine broke is tried once more, with the reason and the attempt
   assert.deepEqual(second.attempts, [2])
 })
 
+test('a BuildKit that fails on a slow machine does not end the build: it is tried once more', async (t) => {
+  const { db, attempt } = await given(t)
+  await givenBuild(db)
+  const error = 'BuildKit failed: NotFound: forwarding Ping: no such job vg9qwatxdexw12rb1b52o4150'
+  const first = await attempt({}, says('infra', error))
+  assert.equal(first.build.status, 'queued')
+  assert.equal(first.lines.at(-1), `${error}; once more in a new VM`)
+  const second = await attempt({}, says('infra', error))
+  assert.deepEqual([second.build.status, second.build.failureClass], ['failed', 'infra'])
+})
+
 test('a failure of the user’s build is final at its first attempt', async (t) => {
   const { db, attempt } = await given(t)
   for (const failureClass of ['build', 'source', 'oom', 'registry'] as const) {
