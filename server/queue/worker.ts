@@ -22,7 +22,7 @@ export interface WorkerOptions {
   slots?: number
   /**
    * Runs one build to its end; must not reject for what the build does. The signal means: hand it back. `freed`
-   * may be called before: what is still to be done takes none of this worker's slots.
+   * may be called before: what is still to be done takes none of this worker's slots. Of both at most twice the slots.
    */
   run(build: ClaimedBuild, drain: AbortSignal, freed: () => void): Promise<void>
   onClaim?: (build: ClaimedBuild) => void
@@ -44,7 +44,8 @@ export function createWorker(options: WorkerOptions) {
   let drainTimer: NodeJS.Timeout | undefined
   let off = () => {}
 
-  const mayClaim = () => !isStopped && !isDraining && taken < slots
+  const hasRoom = () => taken < slots && running.size < 2 * slots
+  const mayClaim = () => !isStopped && !isDraining && hasRoom()
 
   const claims = createRounds({
     work: claimAll,
@@ -77,6 +78,7 @@ export function createWorker(options: WorkerOptions) {
       .finally(() => {
         running.delete(work)
         freed()
+        claims.poke()
       })
     running.add(work)
   }

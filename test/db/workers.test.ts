@@ -192,6 +192,36 @@ test('a worker runs as many builds as it has slots, and one that only saves its 
   await worker.stop()
 })
 
+test('guests that save their builders slowly do not pile up: a worker has at most as many of them as slots', async (t) => {
+  const { db, listener } = await givenDatabase(t)
+  await setSlots(db, 10)
+  const ends: (() => void)[] = []
+  const asked: number[] = []
+  const worker = createWorker({
+    db,
+    listener,
+    log: silent,
+    name: 'slow',
+    slots: 1,
+    mayClaim: async () => asked.push(ends.length) > 0,
+    run: (_, __, freed) => {
+      freed()
+      return new Promise((resolve) => ends.push(resolve))
+    },
+  })
+  for (let n = 0; n < 4; n += 1) await givenBuild(db)
+  await worker.start()
+  await until(() => ends.length >= 2)
+  ends[0]?.()
+  await until(() => ends.length === 3)
+  assert.equal(worker.runningCount, 2)
+  assert.deepEqual(asked, [0, 1, 2])
+  for (const end of ends) end()
+  await until(() => ends.length === 4)
+  ends[3]?.()
+  await worker.stop()
+})
+
 test('two processes are never one worker: a copied data folder is refused, a restart is not', async (t) => {
   const database = await givenDatabase(t)
   const told = await givenPresence(database)
