@@ -52,7 +52,7 @@ export async function runClient(options: ClientOptions): Promise<void> {
     if (stopping.aborted) break
     count += 1
     await act(action)
-    await sleep(action.pauseMs, undefined, { signal: stopping }).catch(() => {})
+    await sleep(action.pauseMs * world.pace.patience, undefined, { signal: stopping }).catch(() => {})
   }
   await Promise.all(followed)
 

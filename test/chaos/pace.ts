@@ -4,6 +4,8 @@ import type { RunnerName } from '../helpers/pods.ts'
 export interface Pace {
   /** Between two faults. */
   gapMs: { min: number; max: number }
+  /** By which the pauses of clients are longer. */
+  patience: number
   /** Slots of each worker. */
   perWorker: number
   /** Longer than everything that a push waits for. */
@@ -17,12 +19,14 @@ const MINUTE_MS = 60_000
 export const PACES: Record<RunnerName, Pace> = {
   bubblewrap: {
     gapMs: { min: 3_000, max: 15_000 },
+    patience: 1,
     perWorker: 2,
     pushDeadlineMs: 10 * MINUTE_MS,
     quietDeadlineMs: 15 * MINUTE_MS,
   },
   qemu: {
     gapMs: { min: 10_000, max: 30_000 },
+    patience: 10,
     perWorker: 1,
     pushDeadlineMs: 20 * MINUTE_MS,
     quietDeadlineMs: 20 * MINUTE_MS,
