@@ -168,12 +168,12 @@ export const GIT_STALL_MAX_MS = 120_000
 export const GIT_IDLE_MAX_MS = 300_000
 /** From the first byte of a push to the last, however steadily they come. */
 export const GIT_BODY_DEADLINE_MS = 6 * 60 * 60_000
-export const HOOK_MESSAGE_BYTES_MAX = 2 * MiB
+/** Of one line that git or a hook says to the server: a ref and its two commits. */
+export const HOOK_LINE_CHARS_MAX = 8 * KiB
 /** Of the reason in `! [remote rejected] main -> main (<reason>)`. */
 export const REJECTION_CHARS_MAX = 160
 /** How often a gated push looks whether its build is done; a notification is faster. */
 export const GATE_POLL_MS = 1_000
-export const HOOK_MESSAGE_DEADLINE_MS = 10_000
 /** How long hooks may take to say goodbye when the server stops. */
 export const HOOK_STOP_GRACE_MS = 1_000
 

@@ -28,7 +28,6 @@ export function pathsFor(dataDir: string) {
     run,
     lockSocket: join(run, 'server.sock'),
     databaseSocket: join(run, 'pg'),
-    hookDir: join(run, 'hook'),
     podRun: join(run, 'pods'),
     registryRun: join(run, 'registry'),
   }

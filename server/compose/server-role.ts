@@ -17,7 +17,7 @@ import { createAdmission } from '../git/admission.ts'
 import { createGates } from '../git/gates.ts'
 import { createGitUser } from '../git/git-user.ts'
 import { createHookHandlers } from '../git/hook-handlers.ts'
-import { createHookSocket } from '../git/hook-socket.ts'
+import { createHookLines } from '../git/hook-lines.ts'
 import { createGitHttp } from '../git/http.ts'
 import { createIntake } from '../git/intake.ts'
 import { createLivePushes } from '../git/live.ts'
@@ -51,7 +51,6 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
     user: users.git,
     node: await reachable(process.execPath, `node-${process.version}`),
     staged: paths.staged,
-    hookSocket: `${paths.hookDir}/hook.sock`,
   })
   prependPath(git.launcherDir)
   const repositories = createRepositories({ root: paths.repositories, git })
@@ -84,10 +83,7 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
   const gates = createGates({ db, store, queue, repositories, log: log.child({ mod: 'gates' }) })
   const live = createLivePushes()
 
-  const hooks = createHookSocket({
-    path: `${paths.hookDir}/hook.sock`,
-    user: users.git,
-    live,
+  const hooks = createHookLines({
     log: log.child({ mod: 'hooks' }),
     handlers: createHookHandlers({
       admission: createAdmission({
@@ -112,8 +108,7 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
       log: log.child({ mod: 'hooks' }),
     }),
   })
-  await hooks.start()
-  core.releasers.add('hook socket', () => hooks.stop())
+  core.releasers.add('hooks', () => hooks.stop())
 
   const registry = registryProxy(core, core.publicUrl)
   const retention = createRetention({
@@ -147,6 +142,7 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
       repositoriesRoot: paths.repositories,
       authenticate,
       live,
+      hooks,
       requireRoom: core.requireRoom,
       log: log.child({ mod: 'git' }),
     }),

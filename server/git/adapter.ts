@@ -37,8 +37,8 @@ export interface GitRequest {
 export interface AcceptedPush {
   /** Its refs pass through the proc-receive hook. */
   isGated: boolean
-  /** Called with git's process before it reads anything. */
-  onProcess(process: ChildProcess): void
+  /** Called with git's process before it reads anything; `said` takes what that prints on stderr. */
+  onProcess(process: ChildProcess, said: (text: string) => void): void
 }
 
 interface LibraryService extends EventEmitter {
@@ -87,8 +87,9 @@ export function createGitAdapter(options: GitAdapterOptions) {
         if (service.listenerCount('service') > 0) return // one event per ref, all the same service
         service.on('error', fail)
         service.once('service', (child: ChildProcess) => {
-          adopt(child, request, reply.done)
-          push?.onProcess(child)
+          const said = adopt(child, request, reply.done)
+          if (push) push.onProcess(child, said)
+          else child.stderr?.setEncoding('utf8').on('data', said)
           child.once('exit', () => ended.abort())
         })
         service.accept()
@@ -100,17 +101,22 @@ export function createGitAdapter(options: GitAdapterOptions) {
     await reply.done
   }
 
-  function adopt(child: ChildProcess, request: GitRequest, answered: Promise<void>): void {
+  /** Returns what takes the text of its stderr. */
+  function adopt(
+    child: ChildProcess,
+    request: GitRequest,
+    answered: Promise<void>,
+  ): (text: string) => void {
     let stderr = ''
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      stderr = (stderr + text).slice(-STDERR_BYTES_KEPT)
-    })
     child.stdin?.on('error', () => {}) // git may end before it has read everything
     child.once('close', (code) => {
       if (stderr) log.info({ code, stderr, repository: request.repository }, 'git said')
     })
     // Nobody wants the rest of a fetch. A push goes on: its refs may be moving, and its build is wanted.
     if (request.service === 'git-upload-pack') void answered.then(() => child.kill())
+    return (text) => {
+      stderr = (stderr + text).slice(-STDERR_BYTES_KEPT)
+    }
   }
 
   async function forward(request: GitRequest, feed: Feed, push?: HandedPush): Promise<void> {

@@ -10,7 +10,7 @@ import { classify } from './classify.ts'
 import type { BuildFollower } from './follow-build.ts'
 import { untilVerdict, verdictOf } from './gate-verdict.ts'
 import type { Gates } from './gates.ts'
-import type { HookCall, RefResult } from './hook-socket.ts'
+import type { HookCall, RefResult } from './hook-lines.ts'
 import type { Intake } from './intake.ts'
 import { type RefUpdate, ZERO_OID } from './pkt-line.ts'
 import { intakeErrorLines } from './push-lines.ts'
@@ -92,8 +92,8 @@ export function createGateHandler(options: GateHandlerOptions) {
   async function watch(call: HookCall, candidate: Candidate): Promise<void> {
     const { build, branch, rejected } = candidate
     if (!build || rejected !== undefined) return
-    const { print, gone, stopping, push } = call
-    const left = AbortSignal.any([gone, stopping, push.clientGone, push.over.signal])
+    const { print, stopping, push } = call
+    const left = AbortSignal.any([stopping, push.clientGone, push.over.signal])
     const passed = new AbortController()
     const waiting = untilVerdict(options, build.buildId, left).then((verdict) => {
       if (verdict === 'passed') passed.abort()

@@ -14,7 +14,7 @@ const GIT_DEADLINE_MS = 60_000
 const OUTPUT_BYTES_MAX = 4 * 1024 * 1024
 const STDERR_BYTES_MAX = 64 * 1024
 const HOOKS = fileURLToPath(new URL('../../hooks', import.meta.url))
-const HOOK_FILES = ['pre-receive', 'proc-receive', 'post-receive', 'client.cjs', 'proc-receive.cjs']
+const HOOK_FILES = ['pre-receive', 'proc-receive', 'post-receive', 'server.sh', 'gate.cjs']
 /**
  * Of the repository's path, for a push whose refs pass through proc-receive: the path is all that the library
  * hands to git. Other pushes do not pay for that hook.
@@ -28,11 +28,10 @@ export interface GitUserOptions {
   setpriv: string
   /** null = run as the caller. */
   user: UserIds | null
-  /** Node that the git user can execute, for the hooks. */
+  /** Node that the git user can execute, for the hook of gated pushes. */
   node: string
   /** Folder the git user can walk; gets hooks, launchers and an empty home. */
   staged: string
-  hookSocket: string
   packBytesMax?: number | undefined
 }
 
@@ -94,7 +93,7 @@ export async function createGitUser(options: GitUserOptions) {
 }
 
 function environment(options: GitUserOptions): Record<string, string> {
-  const { node, staged, hookSocket, packBytesMax = PACK_BYTES_MAX } = options
+  const { node, staged, packBytesMax = PACK_BYTES_MAX } = options
   const settings = {
     'core.hooksPath': join(staged, 'hooks'),
     'core.logAllRefUpdates': 'true',
@@ -124,7 +123,6 @@ function environment(options: GitUserOptions): Record<string, string> {
     ...Object.fromEntries(entries.map(([name], i) => [`GIT_CONFIG_KEY_${i}`, name])),
     ...Object.fromEntries(entries.map(([, value], i) => [`GIT_CONFIG_VALUE_${i}`, value])),
     HYPEMAN_NODE: node,
-    HYPEMAN_HOOK_SOCKET: hookSocket,
   }
 }
 
@@ -154,6 +152,8 @@ async function stageLaunchers(
       '$hide',
       service,
       '"$@"',
+      // The way of the hooks to the server, see hook-lines.ts; git passes it on.
+      ...(service === 'receive-pack' ? ['3>&2'] : []),
     ]
     const count = `GIT_CONFIG_COUNT=${Number(env.GIT_CONFIG_COUNT) + 1}`
     const gate = `gate=; case "$2" in *${GATED_SUFFIX}) gate=${count} ;; esac`

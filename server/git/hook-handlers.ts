@@ -16,7 +16,7 @@ import { type Classified, classify, type RefRules } from './classify.ts'
 import { type BuildFollower, createBuildFollower } from './follow-build.ts'
 import { createGateHandler } from './gate-handler.ts'
 import type { Gates } from './gates.ts'
-import type { HookAnswer, HookCall, HookHandlers } from './hook-socket.ts'
+import type { HookAnswer, HookCall, HookHandlers } from './hook-lines.ts'
 import type { Intake } from './intake.ts'
 import { intakeErrorLines, receivingLines, storedLines } from './push-lines.ts'
 import { unknownLines } from './push-options.ts'
@@ -149,7 +149,7 @@ export function createHookHandlers(options: HookHandlersOptions): HookHandlers {
 
   async function follow(call: HookCall, builds: readonly Shown[]): Promise<void> {
     const { print, stopping, push } = call
-    const signal = AbortSignal.any([call.gone, push.clientGone, stopping])
+    const signal = AbortSignal.any([push.over.signal, push.clientGone, stopping])
     for (const { follower, isOpened } of builds) {
       if (signal.aborted) break
       if (!isOpened) await follower.opening(print)

@@ -11,6 +11,7 @@ import { type AcceptedPush, createGitAdapter, type GitService } from './adapter.
 import { leaveBuildTags } from './build-tags.ts'
 import { classify, type RefRules, whyNotHosted } from './classify.ts'
 import { deny } from './denial.ts'
+import type { HookLines } from './hook-lines.ts'
 import type { LivePush, LivePushes } from './live.ts'
 import type { PushHead } from './pkt-line.ts'
 import { mergeBuildArgs, type PushOptions, parsePushOptions } from './push-options.ts'
@@ -36,6 +37,7 @@ export interface GitHttpOptions {
   repositoriesRoot: string
   authenticate: Authenticate
   live: LivePushes
+  hooks: Pick<HookLines, 'attach'>
   log: Log
   idleMaxMs?: number
   packBytesMax?: number
@@ -50,7 +52,7 @@ interface Target extends AppTarget {
 }
 
 export function createGitHttp(options: GitHttpOptions): Middleware {
-  const { apps, repositories, repositoriesRoot, authenticate, live, log } = options
+  const { apps, repositories, repositoriesRoot, authenticate, live, hooks, log } = options
   const { idleMaxMs, packBytesMax, stallMaxMs, requireRoom } = options
   const resolveApp = createResolveApp({ apps, repositories })
   const bounds = { idleMaxMs, packBytesMax, stallMaxMs, requireRoom }
@@ -117,7 +119,10 @@ export function createGitHttp(options: GitHttpOptions): Middleware {
     }
     return {
       isGated,
-      onProcess: (child) => live.add(child, push),
+      onProcess(child, said) {
+        live.add(child, push)
+        hooks.attach(child, push, said)
+      },
     }
   }
 

@@ -27,7 +27,7 @@ import { createAdmission } from '../../server/git/admission.ts'
 import { createGates, type Gates } from '../../server/git/gates.ts'
 import { createGitUser, type GitUser } from '../../server/git/git-user.ts'
 import { createHookHandlers } from '../../server/git/hook-handlers.ts'
-import { createHookSocket, type HookSocket } from '../../server/git/hook-socket.ts'
+import { createHookLines, type HookLines } from '../../server/git/hook-lines.ts'
 import { createGitHttp } from '../../server/git/http.ts'
 import { createIntake, type Intake } from '../../server/git/intake.ts'
 import { createLivePushes, type LivePushes } from '../../server/git/live.ts'
@@ -77,7 +77,6 @@ export interface GitServerOptions {
 export interface GitServer {
   url: string
   root: string
-  hookSocketPath: string
   user: UserIds | null
   databaseUrl: string
   db: Db
@@ -91,7 +90,7 @@ export interface GitServer {
   intake: Intake
   gates: Gates
   reconciler: Reconciler
-  hooks: HookSocket
+  hooks: HookLines
   token(request?: Partial<ApiTokenRequest>): Promise<string>
   /** A client's repository with a Dockerfile on main and the remote `hypeman` set. */
   givenClient(t: TestContext, app: string, request?: Partial<ApiTokenRequest>): Promise<Repo>
@@ -126,12 +125,10 @@ export async function givenGitServer(
   const log = options.log ?? silent
   const { setpriv } = await testParts()
   const { git: user } = await ensureUsers()
-  const hookSocketPath = join(root, 'hook/hook.sock')
   const node = await reachable(process.execPath, `node-${process.version}`)
   const staged = join(root, 'staged')
-  const hookSocket = hookSocketPath
   const { packBytesMax } = options
-  const git = await createGitUser({ setpriv, user, node, staged, hookSocket, packBytesMax })
+  const git = await createGitUser({ setpriv, user, node, staged, packBytesMax })
   prependPath(git.launcherDir)
 
   const repositoriesRoot = join(root, 'repositories')
@@ -171,10 +168,7 @@ export async function givenGitServer(
   const gates = createGates({ db, store, queue, repositories, log })
   const live = createLivePushes()
   const tokens = createTokens({ secret: 'a secret of the tests, long enough to be one' })
-  const hooks = createHookSocket({
-    path: hookSocketPath,
-    user,
-    live,
+  const hooks = createHookLines({
     log,
     handlers: createHookHandlers({
       admission: createAdmission({
@@ -196,7 +190,6 @@ export async function givenGitServer(
       ...heartbeatMs,
     }),
   })
-  await hooks.start()
   const authenticate = createAuthenticate({ tokens })
   const builds = createBuilds({ db, store, queue, buildLog, registryName: () => REGISTRY })
   const findCommit = createFindCommit({ apps, repositories, submodules, git, objects, lfs })
@@ -218,6 +211,7 @@ export async function givenGitServer(
       repositoriesRoot,
       authenticate,
       live,
+      hooks,
       log,
       ...idleMaxMs,
       ...(packBytesMax === undefined ? {} : { packBytesMax }),
@@ -257,7 +251,7 @@ export async function givenGitServer(
     intake,
     gates,
   }
-  const server = { url, root, hookSocketPath, user, ...parts }
+  const server = { url, root, user, ...parts }
   return {
     ...server,
     reconciler,
