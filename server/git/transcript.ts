@@ -50,9 +50,17 @@ export function createTranscript(options: TranscriptOptions) {
   let current: number | undefined
   let failedTail: { name: string; lines: readonly string[] } | undefined
 
+  /** What was of an attempt that is over. */
+  function forget(): void {
+    steps.clear()
+    current = undefined
+    failedTail = undefined
+  }
+
   function status(next: BuildStatus): string[] {
     waiting = { for: WAITING[next] ?? next, since: now() }
     current = undefined
+    if (next === 'queued') forget()
     if (next === 'building') return [`${STEP}Starting the builder`]
     if (next === 'pushing') return [`${STEP}Pushing image`]
     return []
@@ -135,8 +143,7 @@ export function createTranscript(options: TranscriptOptions) {
           if (event.step.state !== 'started') return end(event.step.n, event.step)
           return begin(event.step.n, sanitizeLine(event.step.name))
         case 'attempt':
-          steps.clear()
-          current = undefined
+          forget()
           return [`${STEP}Attempt ${event.attempt}: ${sanitizeLine(event.reason)}`]
       }
     },

@@ -16,6 +16,8 @@ import type { Db } from '../db/pool.ts'
 import { HEARTBEAT_MS, LEASE_MS } from '../limits.ts'
 import { markComplete } from './slots.ts'
 
+const HANDED_BACK = 'The worker of this build stops: queued again, to be built from the start'
+
 export type Lease = ReturnType<typeof createLease>
 
 export interface Beat {
@@ -142,14 +144,12 @@ export function createLease({ db, buildId, token }: { db: Db; buildId: string; t
     requeue: (line: string) => backToQueue({}, [{ type: 'log', line }]),
 
     /** Hands the build back to the queue on shutdown; the attempt does not count. */
-    handBack: () => backToQueue({ attempt: db.raw('attempt - 1') }),
+    handBack: () =>
+      backToQueue({ attempt: db.raw('attempt - 1') }, [{ type: 'log', line: HANDED_BACK }]),
   }
 
   /** A build whose cancel was asked for does not wait again: it is cancelled. */
-  async function backToQueue(
-    set: Record<string, unknown>,
-    events: NewEvent[] = [],
-  ): Promise<boolean> {
+  async function backToQueue(set: Record<string, unknown>, events: NewEvent[]): Promise<boolean> {
     const from = ['building', 'pushing'] as const
     return db.transaction(async (trx) => {
       const held = { id: buildId, from, leaseToken: token, events }

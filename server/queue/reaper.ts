@@ -2,6 +2,7 @@
 // that wait too long fail as well.
 import { RELEASED } from '../builders/busy.ts'
 import { loseAttempt } from '../builds/attempts.ts'
+import type { NewEvent } from '../builds/event-store.ts'
 import { endColumns, transitionIn } from '../builds/transitions.ts'
 import type { Db } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
@@ -17,6 +18,8 @@ export interface ReapOptions {
   /** A time of the database that is known to be right; otherwise it is what its clock says now. */
   asOf?: Date
 }
+
+const LOST = 'The worker of this build was not heard of any more: queued again'
 
 /** Lease of a build that its worker no longer renews. */
 const IS_OVER =
@@ -101,7 +104,8 @@ async function takeBack(
     if (build.cancel) {
       await transitionIn(trx, { id: build.id, from, to: 'cancelled', set: endColumns(trx) })
     } else if (build.attempt < BUILD_ATTEMPTS_MAX) {
-      await transitionIn(trx, { id: build.id, from, to: 'queued', set: released })
+      const events: NewEvent[] = [{ type: 'log', line: LOST }]
+      await transitionIn(trx, { id: build.id, from, to: 'queued', set: released, events })
     } else {
       const error = `the build's worker was lost in attempt ${build.attempt}, the last one`
       const set = { ...endColumns(trx), failure_class: 'lost', error }

@@ -1,6 +1,7 @@
 // What is recorded of each attempt at a build: by whom, from when to when, how it ended.
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { readEvents } from '../../server/builds/event-store.ts'
 import { createBuildLog } from '../../server/builds/log.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
 import { claimNext } from '../../server/queue/claim.ts'
@@ -53,6 +54,26 @@ test('each end of an attempt is recorded as what it was', async (t) => {
     await lease.recordResult(DIGEST, PROVENANCE)
   })
   assert.deepEqual(built, [[1, 'w', 'built']])
+})
+
+test('the log of a build that was running and is queued again says why', async (t) => {
+  const { db, claim } = await givenQueue(t)
+  const { id } = await givenBuild(db)
+  await (await claim('w0')).handBack()
+  await claim('w1')
+  await reap({ db, log: silent, worker: 'w1' })
+  const told = (await readEvents(db, id, 0, 100)).map((event) =>
+    event.type === 'log' ? event.line : event.type === 'status' ? event.status : event.type,
+  )
+  assert.deepEqual(told, [
+    'queued',
+    'building',
+    'The worker of this build stops: queued again, to be built from the start',
+    'queued',
+    'building',
+    'The worker of this build was not heard of any more: queued again',
+    'queued',
+  ])
 })
 
 test('of a build whose workers are lost each attempt is there, and none reaches into the next', async (t) => {

@@ -98,6 +98,16 @@ test('another attempt says why, and starts with a clean slate', () => {
   assert.deepEqual(transcript.heartbeat(), ['       … pushing the image (0.0s)'])
 })
 
+test('a build that is handed back while a step runs waits, and the step does not run on', () => {
+  const transcript = createTranscript({ buildId: 'abc', links, now: () => 0 })
+  const happen = (event: Happening) =>
+    transcript.event({ ...event, seq: 1, at: new Date(0) } as never)
+  happen({ type: 'status', status: 'building' })
+  happen(step(1, '[1/1] RUN x', 'started'))
+  happen({ type: 'status', status: 'queued' })
+  assert.deepEqual(transcript.heartbeat(1), ['       … queued, position 1 (0.0s)'])
+})
+
 test('a push does not show every connection twice: as data it is in the log alone', () => {
   const line = (text: string): Happening => ({ type: 'log', line: `[OBSERVABILITY] ${text}` })
   const forPeople = ['network: tcp_connect /bin/curl 127.0.0.1:40 -> 1.2.3.4:443 (IPPROTO_TCP)']
