@@ -3,6 +3,7 @@ import { type BuildLog, createBuildLog } from '../builds/log.ts'
 import { type BuildStore, createBuildStore } from '../builds/store.ts'
 import { watchTransitions } from '../builds/transitions.ts'
 import type { Config } from '../config.ts'
+import { requireDatabase } from '../db/first-connection.ts'
 import { createListener, type Listener } from '../db/listen.ts'
 import { createDb, type Db } from '../db/pool.ts'
 import { createSchemaWatch, type SchemaWatch } from '../db/schema-watch.ts'
@@ -58,6 +59,7 @@ export async function startCore(boot: Boot, options: CoreOptions): Promise<Core>
   releasers.add('metrics', () => metrics.stop())
   const preparing = new AbortController()
   releasers.add('preparation of the database', () => preparing.abort())
+  if (config.databaseUrl !== undefined) await requireDatabase(db, config.databaseUrl)
   await options.prepare(db, preparing.signal)
   const listener = createListener({ url, log: log.child({ mod: 'listen' }) })
   await listener.start()
