@@ -165,6 +165,7 @@ async function auditInput(world: World, ledger: Ledger): Promise<AuditInput> {
   return {
     databaseUrl: postgres.url,
     repositories: pathsFor(dataDirs.server).repositories,
+    objects: pathsFor(dataDirs.server).objects,
     registryUrl: url,
     token: await world.token('root', { admin: true }),
     dataDirs: [dataDirs.server, ...dataDirs.workers],

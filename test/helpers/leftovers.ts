@@ -40,7 +40,7 @@ export function qemuPids(serverPid: number): Promise<number[]> {
 
 /** Of the devices that carry the channels of its VMs. */
 export function vsockPids(serverPid: number): Promise<number[]> {
-  return childrenOf(serverPid, 'vhost-device-vsock')
+  return childrenOf(serverPid, ['vhost-device-vsock'])
 }
 
 /** Pids of the pods of one server, whatever they run in. */
