@@ -31,16 +31,17 @@ const again = `npm run test:chaos -- --seed ${seed} --minutes ${minutes} --clien
 
 const say = (line: string) => void process.stdout.write(`${line}\n`)
 const interrupted = new AbortController()
-process.once('SIGINT', () => interrupted.abort())
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort())
 
 say(`seed ${seed}; once more: ${again}`)
-const { findings, pushes, builds, logs } = await runChaos({
+const { findings, summary, logs } = await runChaos({
   seed,
   durationMs: minutes * 60_000,
   clients,
   workers,
   runner,
   gapMs: PACES[runner].gapMs,
+  faultMsMax: 40_000,
   isShort: false,
   say,
   logs: logsFolder,
@@ -48,7 +49,7 @@ const { findings, pushes, builds, logs } = await runChaos({
 })
 for (const { invariant, what } of findings) say(`\nNOT SO: ${invariant}\n${what}`)
 if (logs !== undefined) say(`\nlogs: ${logs}`)
-say(
-  `\n${pushes} pushes, ${builds} builds, ${findings.length} findings; seed ${seed}; once more: ${again}`,
-)
+say(`\n${summary.lines.join('\n')}`)
+if (summary.missed.length > 0) say(`not met: ${summary.missed.join(', ')}`)
+say(`\n${findings.length} findings; seed ${seed}; once more: ${again}`)
 process.exitCode = findings.length === 0 ? 0 : 1

@@ -52,7 +52,9 @@ export async function runClient(options: ClientOptions): Promise<void> {
     if (stopping.aborted) break
     count += 1
     await act(action)
-    await sleep(action.pauseMs * world.pace.patience, undefined, { signal: stopping }).catch(() => {})
+    await sleep(action.pauseMs * world.pace.patience, undefined, { signal: stopping }).catch(
+      () => {},
+    )
   }
   await Promise.all(followed)
 
@@ -75,6 +77,7 @@ export async function runClient(options: ClientOptions): Promise<void> {
       await sleep(action.afterMs)
       if (action.next === 'cancel') return cancel(buildId)
       isLeft = true
+      ledger.acts.push(action.next)
       running.interrupt(action.next === 'ctrl-c' ? 'SIGINT' : 'SIGKILL')
     }
     const onQueued = (buildId: string, running: RunningPush) => {
@@ -131,6 +134,7 @@ export async function runClient(options: ClientOptions): Promise<void> {
   async function cancel(buildId: string): Promise<void> {
     const reply = await insist(() => world.api(`/builds/${buildId}`, token, { method: 'DELETE' }))
     if (reply === undefined) return
+    ledger.acts.push('cancel')
     say(`${name} cancels ${buildId}: ${reply.status}`)
     if (reply.status === 204) ledger.cancelled.push(buildId)
     else if (reply.status !== 409) ledger.surprises.push(`DELETE /builds/${buildId}: ${reply.text}`)
@@ -162,6 +166,7 @@ export async function runClient(options: ClientOptions): Promise<void> {
     if (reply.status === 202) {
       const { id, commit } = JSON.parse(reply.text) as { id: string; commit?: string }
       say(`${name} submits ${id}`)
+      ledger.acts.push(verdict === undefined ? 'rebuild' : 'upload')
       followed.push(follow(id))
       ledger.submitted.set(id, verdict ?? ledger.commits.get(commit ?? '') ?? 'passes')
     } else if (verdict !== undefined) {

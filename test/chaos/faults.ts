@@ -1,15 +1,16 @@
 // What each fault of the plan does to the world.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LEASE_MS, REAPER_INTERVAL_MS } from '../../server/limits.ts'
-import { podPids, qemuPids, registryPids, vsockPids } from '../helpers/leftovers.ts'
+import { podPids, qemuPids, registryPids, treeOf, vsockPids } from '../helpers/leftovers.ts'
 import type { Kept } from './kept.ts'
-import { freezeUntilEnded, signal as send } from './machine-faults.ts'
+import { freezeUntilEnded } from './machine-faults.ts'
 import type { Fault } from './plan.ts'
+import { signalAll } from './signals.ts'
 import type { World } from './world.ts'
 
 /** Beyond its lease. */
 const FROZEN_LONG_MS = LEASE_MS + 8_000
-const LOOK_MS = 50
+const LOOK_MS = 200
 
 export interface FaultOptions {
   world: World
@@ -19,87 +20,114 @@ export interface FaultOptions {
    */
   leases: 'wait' | 'expire'
   say(text: string): void
-  /** Told of a fault that nobody has found out. */
+  /** Told of what stands still and nobody has found out. */
   onSurprise(what: string): void
   /** Nothing begins after it. */
   signal: AbortSignal
 }
 
-/** Waits until what it is about is there; done when all is as before. Says what it did. */
-export async function inject(
-  fault: Fault,
-  { world, leases, say, onSurprise, signal }: FaultOptions,
-): Promise<void> {
-  const { server, workers, postgres } = world
-  const { forMs } = fault
-  const worker = workers[fault.worker]!
-  const down = async (kept: Kept, how: NodeJS.Signals, what: string) => {
-    if (!(await found(async () => kept.pid() !== undefined, signal))) return
-    say(`${what}, back after ${forMs} ms`)
-    await kept.down(how, forMs)
-  }
-  const databaseDown = async (how: 'SIGKILL' | 'SIGINT', what: string) => {
-    if (!(await found(async () => postgres.isUp(), signal))) return
-    say(`${what}, back after ${forMs} ms`)
-    await postgres.down(how)
-    await sleep(forMs)
-    await postgres.up()
-  }
-  type PidsOf = (pid: number) => Promise<number[]>
-  const one = async (kept: Kept, pidsOf: PidsOf, what: string) => {
-    const pid = await found(async () => (await pidsOf(kept.pid() ?? -1))[0], signal)
-    if (pid) say(`${what} (${pid})`)
-    return pid
-  }
-  const killOne = async (kept: Kept, pidsOf: PidsOf, what: string) => {
-    const pid = await one(kept, pidsOf, `kill -9 ${what}`)
-    if (pid) send(pid, 'SIGKILL')
-  }
-  const freezeOne = async (pidsOf: PidsOf, what: string) => {
-    const pid = await one(worker, pidsOf, `SIGSTOP ${what}`)
-    const surprise = pid && (await freezeUntilEnded(pid, what))
-    if (surprise) onSurprise(surprise)
-  }
-  const freeze = async (kept: Kept, thawed: () => Promise<void>, what: string) => {
-    if (!(await found(async () => kept.pid() !== undefined, signal))) return
-    say(what)
-    kept.signal('SIGSTOP')
-    await thawed()
-    kept.signal('SIGCONT')
-  }
+/** Of one fault: the process it is about, and for how long. */
+interface At extends FaultOptions {
+  worker: Kept
+  forMs: number
+}
 
-  switch (fault.kind) {
-    case 'kill-server':
-      return down(server, 'SIGKILL', 'kill -9 server')
-    case 'stop-server':
-      return down(server, 'SIGTERM', 'SIGTERM server')
-    case 'freeze-server':
-      return freeze(server, () => sleep(forMs), `SIGSTOP server for ${forMs} ms`)
-    case 'kill-worker':
-      return down(worker, 'SIGKILL', `kill -9 ${worker.name}`)
-    case 'drain-worker':
-      return down(worker, 'SIGTERM', `SIGTERM ${worker.name}`)
-    case 'freeze-worker':
-      return freeze(
-        worker,
-        () => (leases === 'wait' ? sleep(FROZEN_LONG_MS) : expireLeases(world, worker)),
-        `SIGSTOP ${worker.name} beyond its leases`,
-      )
-    case 'kill-pod':
-      return killOne(worker, podPids, `a pod of ${worker.name}`)
-    case 'kill-postgres':
-      return databaseDown('SIGKILL', 'kill -9 PostgreSQL')
-    case 'restart-postgres':
-      return databaseDown('SIGINT', 'fast shutdown of PostgreSQL')
-    case 'kill-registry':
-      return killOne(server, registryPids, 'registry')
-    case 'freeze-vm':
-      return freezeOne(qemuPids, `a VM of ${worker.name}`)
-    case 'kill-vsock':
-      return killOne(worker, vsockPids, `a vsock device of ${worker.name}`)
-    case 'freeze-vsock':
-      return freezeOne(vsockPids, `a vsock device of ${worker.name}`)
+type Down = Parameters<World['postgres']['down']>[0]
+type PidsOf = (pid: number) => Promise<number[]>
+
+/**
+ * Waits until what it is about is there; done when all is as before. Says what it did; false when there was nothing
+ * to do it to.
+ */
+export function inject({ kind, worker: n, forMs }: Fault, options: FaultOptions): Promise<boolean> {
+  const { world, leases } = options
+  const { server } = world
+  const worker = world.workers[n]!
+  const at: At = { ...options, worker, forMs }
+  const beyond = () => (leases === 'wait' ? sleep(FROZEN_LONG_MS) : expireLeases(world, worker))
+  const faults: Record<Fault['kind'], () => Promise<boolean>> = {
+    'kill-server': () => down(at, server, 'SIGKILL'),
+    'stop-server': () => down(at, server, 'SIGTERM'),
+    'freeze-server': () => freeze(at, server, `for ${forMs} ms`, () => sleep(forMs)),
+    'kill-worker': () => down(at, worker, 'SIGKILL'),
+    'drain-worker': () => down(at, worker, 'SIGTERM'),
+    'freeze-worker': () => freeze(at, worker, 'beyond its leases', beyond),
+    'kill-pod': () => killChild(at, worker, podPids, `a pod of ${worker.name}`),
+    'freeze-pod': () => freezeChild(at, worker, podPids, `a pod of ${worker.name}`),
+    'freeze-vm': () => freezeForGood(at, worker, qemuPids, `a VM of ${worker.name}`),
+    'kill-vsock': () => killChild(at, worker, vsockPids, `a vsock device of ${worker.name}`),
+    'freeze-vsock': () => freezeForGood(at, worker, vsockPids, `a vsock device of ${worker.name}`),
+    'kill-postgres': () => databaseDown(at, 'SIGKILL'),
+    'restart-postgres': () => databaseDown(at, 'SIGINT'),
+    'freeze-postgres': () => freezeDatabase(at),
+    'kill-registry': () => killChild(at, server, registryPids, 'the registry'),
+    'freeze-registry': () => freezeChild(at, server, registryPids, 'the registry'),
   }
+  return faults[kind]()
+}
+
+async function down({ forMs, say, signal }: At, kept: Kept, how: NodeJS.Signals): Promise<boolean> {
+  if (!(await found(async () => kept.pid() !== undefined, signal))) return false
+  say(`${how} to ${kept.name}, back after ${forMs} ms`)
+  await kept.down(how, forMs)
+  return true
+}
+
+async function freeze({ say, signal }: At, kept: Kept, howLong: string, over: () => Promise<void>) {
+  if (!(await found(async () => kept.pid() !== undefined, signal))) return false
+  say(`SIGSTOP to ${kept.name} ${howLong}`)
+  kept.signal('SIGSTOP')
+  await over()
+  kept.signal('SIGCONT')
+  return true
+}
+
+async function killChild({ say, signal }: At, kept: Kept, pidsOf: PidsOf, what: string) {
+  const pid = await childOf(kept, pidsOf, signal)
+  if (pid === undefined) return false
+  say(`SIGKILL to ${what} (${pid})`)
+  signalAll([pid], 'SIGKILL')
+  return true
+}
+
+async function freezeChild({ forMs, say, signal }: At, kept: Kept, pidsOf: PidsOf, what: string) {
+  const pid = await childOf(kept, pidsOf, signal)
+  if (pid === undefined) return false
+  const pids = await treeOf(pid)
+  say(`SIGSTOP to ${what} (${pids.join(', ')}) for ${forMs} ms`)
+  signalAll(pids, 'SIGSTOP')
+  await sleep(forMs)
+  signalAll(pids, 'SIGCONT')
+  return true
+}
+
+/** Whoever has started it must find out and end it. */
+async function freezeForGood(at: At, kept: Kept, pidsOf: PidsOf, what: string): Promise<boolean> {
+  const pid = await childOf(kept, pidsOf, at.signal)
+  if (pid === undefined) return false
+  at.say(`SIGSTOP to ${what} (${pid}) for good`)
+  const surprise = await freezeUntilEnded(pid, what)
+  if (surprise !== undefined) at.onSurprise(surprise)
+  return true
+}
+
+const childOf = (kept: Kept, pidsOf: PidsOf, signal: AbortSignal) =>
+  found(async () => (await pidsOf(kept.pid() ?? -1))[0], signal)
+
+async function databaseDown({ world: { postgres }, forMs, say, signal }: At, how: Down) {
+  if (!(await found(async () => postgres.isUp(), signal))) return false
+  say(`${how} to PostgreSQL, back after ${forMs} ms`)
+  await postgres.down(how)
+  await sleep(forMs)
+  await postgres.up()
+  return true
+}
+
+async function freezeDatabase({ world: { postgres }, forMs, say, signal }: At): Promise<boolean> {
+  if (!(await found(async () => postgres.isUp(), signal))) return false
+  say(`SIGSTOP to PostgreSQL for ${forMs} ms`)
+  await postgres.freeze(forMs)
+  return true
 }
 
 /** As if so much time had passed; the server takes the builds back meanwhile. */

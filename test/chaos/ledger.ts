@@ -11,10 +11,22 @@ export interface Ledger {
   submitted: Map<string, Verdict>
   /** How builds of a commit must end. */
   commits: Map<string, Verdict>
+  /** What clients have done beside, by its name. */
+  acts: string[]
+  /** Kinds of the faults that found something to break. */
+  faults: string[]
   /** What no client should ever meet. */
   surprises: string[]
 }
 
 export function createLedger(): Ledger {
-  return { pushes: [], cancelled: [], submitted: new Map(), commits: new Map(), surprises: [] }
+  return {
+    pushes: [],
+    cancelled: [],
+    submitted: new Map(),
+    commits: new Map(),
+    acts: [],
+    faults: [],
+    surprises: [],
+  }
 }

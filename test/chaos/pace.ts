@@ -8,6 +8,8 @@ export interface Pace {
   patience: number
   /** Slots of each worker. */
   perWorker: number
+  /** A VM that saves its builder's disk takes no slot. */
+  podsPerWorker: number
   /** Longer than everything that a push waits for. */
   pushDeadlineMs: number
   /** From the last fault to the end of the last build. */
@@ -21,6 +23,7 @@ export const PACES: Record<RunnerName, Pace> = {
     gapMs: { min: 3_000, max: 15_000 },
     patience: 1,
     perWorker: 2,
+    podsPerWorker: 2,
     pushDeadlineMs: 10 * MINUTE_MS,
     quietDeadlineMs: 15 * MINUTE_MS,
   },
@@ -28,6 +31,7 @@ export const PACES: Record<RunnerName, Pace> = {
     gapMs: { min: 10_000, max: 30_000 },
     patience: 10,
     perWorker: 1,
+    podsPerWorker: 2,
     pushDeadlineMs: 20 * MINUTE_MS,
     quietDeadlineMs: 20 * MINUTE_MS,
   },

@@ -11,18 +11,22 @@ const FAULTS = [
   'freeze-worker',
   'drain-worker',
   'kill-pod',
+  'freeze-pod',
   'kill-postgres',
+  'freeze-postgres',
   'restart-postgres',
   'kill-registry',
+  'freeze-registry',
 ] as const
 
-/** What only a pod that is a machine can meet: it is stopped for good, or its channel's device is, or ends. */
+/** What only a pod that is a machine can meet: it stands still for good, or its channel's device does, or ends. */
 const FAULTS_OF_MACHINES = ['freeze-vm', 'kill-vsock', 'freeze-vsock'] as const
 
 export type FaultKind = (typeof FAULTS)[number] | (typeof FAULTS_OF_MACHINES)[number]
 
-export function faultsOf(runner: RunnerName): FaultKind[] {
-  return runner === 'qemu' ? [...FAULTS, ...FAULTS_OF_MACHINES] : [...FAULTS]
+/** It takes its time until a machine is found out to stand still. */
+export function faultsOf({ runner, isShort }: Pick<PlanOptions, 'runner' | 'isShort'>) {
+  return runner === 'qemu' && !isShort ? [...FAULTS, ...FAULTS_OF_MACHINES] : [...FAULTS]
 }
 
 export interface Fault {
@@ -75,8 +79,11 @@ export interface PlanOptions {
   clients: number
   workers: number
   runner: RunnerName
+  isShort: boolean
   durationMs: number
   gapMs: { min: number; max: number }
+  /** How long the longest of them lasts. */
+  faultMsMax: number
 }
 
 const BRANCHES = ['main', 'work']
@@ -90,7 +97,8 @@ export const APPS: readonly AppPlan[] = [
 ]
 
 const ACTIONS_PER_MINUTE_MAX = 60
-const DOWN_MS = { min: 200, max: 5_000 }
+/** Most faults; some outlast leases. */
+const FAULT_MS = { min: 200, max: 5_000 }
 
 export function planOf(options: PlanOptions): Plan {
   const { seed } = options
@@ -107,9 +115,9 @@ function planArbitrary(options: PlanOptions): fc.Arbitrary<Plan> {
 
 /** Dealt out, so that each kind comes as often as the others. */
 function faultsArbitrary(options: PlanOptions): fc.Arbitrary<Fault[]> {
-  const { durationMs, gapMs, workers, runner } = options
+  const { durationMs, gapMs, workers, faultMsMax } = options
   const most = Math.ceil(durationMs / gapMs.min)
-  const faults = faultsOf(runner)
+  const faults = faultsOf(options)
   const deal = fc.shuffledSubarray(faults, { minLength: faults.length })
   const kinds = times(Math.ceil(most / faults.length), deal).map((deals) => deals.flat())
   const details = times(
@@ -117,7 +125,10 @@ function faultsArbitrary(options: PlanOptions): fc.Arbitrary<Fault[]> {
     fc.record({
       gapMs: fc.integer(gapMs),
       worker: fc.integer({ min: 0, max: workers - 1 }),
-      forMs: fc.integer(DOWN_MS),
+      forMs: fc.oneof(
+        { arbitrary: fc.integer(FAULT_MS), weight: 9 },
+        { arbitrary: fc.integer({ min: FAULT_MS.max, max: faultMsMax }), weight: 1 },
+      ),
     }),
   )
   return fc.tuple(kinds, details).map(([dealt, all]) => {

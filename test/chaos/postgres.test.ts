@@ -35,4 +35,11 @@ test('a PostgreSQL that was killed stays away until it is brought back: it was b
     await postgres.up()
     assert.deepEqual(await ask('select n from kept'), [{ n: 7 }])
   }
+  const frozen = postgres.freeze(500)
+  assert.equal(postgres.isUp(), false)
+  let isFrozen = true
+  const answer = ask('select n from kept').then((rows) => ({ rows, isFrozen }))
+  await frozen
+  isFrozen = false
+  assert.deepEqual(await answer, { rows: [{ n: 7 }], isFrozen: false })
 })

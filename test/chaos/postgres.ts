@@ -6,12 +6,15 @@ import { embeddedUrl, end, initialise, launch } from '../../server/db/postgres-p
 import { ensureUsers } from '../../server/setup/users.ts'
 import { createLog } from '../../server/telemetry/log.ts'
 import { testParts } from '../helpers/parts.ts'
+import { signalAll } from './signals.ts'
 
 export interface ChaosPostgres {
   url: string
   /** SIGKILL, or SIGINT for a fast shutdown; resolves when all of its processes are gone. */
   down(signal: 'SIGKILL' | 'SIGINT'): Promise<void>
   up(): Promise<void>
+  /** Its processes stand still for so long. */
+  freeze(forMs: number): Promise<void>
   isUp(): boolean
   /** Whether it was away, or just came back, at any time since then. */
   wasAwaySince(atMs: number): boolean
@@ -37,6 +40,10 @@ export async function startPostgres(root: string): Promise<ChaosPostgres> {
   let running = await start()
   let isUp = true
   let lastUpMs = 0
+  const isBack = () => {
+    lastUpMs = Date.now()
+    isUp = true
+  }
 
   return {
     url: embeddedUrl(socketDir),
@@ -49,8 +56,17 @@ export async function startPostgres(root: string): Promise<ChaosPostgres> {
     },
     async up() {
       running = await start()
-      lastUpMs = Date.now()
-      isUp = true
+      isBack()
+    },
+    async freeze(forMs) {
+      isUp = false
+      // The first one starts the others.
+      running.process.kill('SIGSTOP')
+      const all = await processesIn(dataDir)
+      signalAll(all, 'SIGSTOP')
+      await sleep(forMs)
+      signalAll(all, 'SIGCONT')
+      isBack()
     },
     isUp: () => isUp,
     wasAwaySince: (atMs) => !isUp || lastUpMs + ECHO_MS >= atMs,
@@ -61,8 +77,8 @@ export async function startPostgres(root: string): Promise<ChaosPostgres> {
 }
 
 /** PostgreSQL's processes work in their data folder. */
-async function processesIn(dir: string): Promise<string[]> {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+async function processesIn(dir: string): Promise<number[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)
   const cwds = await Promise.all(pids.map((pid) => readlink(`/proc/${pid}/cwd`).catch(() => '')))
   return pids.filter((_, i) => cwds[i] === dir)
 }

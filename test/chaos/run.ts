@@ -1,6 +1,7 @@
 // One run: a world, clients that use it, faults that break it; then everything comes back, every build ends, and
 // the auditor looks at what is left. Returns what contradicts a promise.
 import { setTimeout as sleep } from 'node:timers/promises'
+import { inTime } from '../../server/in-time.ts'
 import { RECONCILE_INTERVAL_MS } from '../../server/limits.ts'
 import { pathsFor } from '../../server/paths.ts'
 import { registryPids } from '../helpers/leftovers.ts'
@@ -10,7 +11,9 @@ import { runClient } from './client.ts'
 import { unexpected } from './expectations.ts'
 import { type FaultOptions, inject } from './faults.ts'
 import { createLedger, type Ledger } from './ledger.ts'
-import { APPS, type Plan, planOf } from './plan.ts'
+import { APPS, faultsOf, type Plan, planOf } from './plan.ts'
+import { watchSandboxes } from './sandboxes.ts'
+import { type Summary, summaryOf } from './summary.ts'
 import { LIMITS, startWorld, type World } from './world.ts'
 
 export interface ChaosOptions {
@@ -22,6 +25,8 @@ export interface ChaosOptions {
   runner: RunnerName
   /** Between two faults. */
   gapMs: { min: number; max: number }
+  /** How long the longest fault lasts. */
+  faultMsMax: number
   /** A short run does not wait for what only time brings: leases that run out, the next round of the reconciler. */
   isShort: boolean
   say(text: string): void
@@ -33,11 +38,13 @@ export interface ChaosOptions {
 
 export interface ChaosResult {
   findings: Finding[]
-  pushes: number
-  builds: number
+  summary: Summary
   /** Folder of logs, when there is something to look into. */
   logs?: string
 }
+
+/** For the last ones to find what they are to break. */
+const FAULTS_GRACE_MS = 60_000
 
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const started = Date.now()
@@ -55,19 +62,25 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
     findings.push({ invariant: 'what stands still is found out', what })
   }
   const world = await startWorld({ ...options, onSurprise })
+  const invariant = 'a worker has no more sandboxes than slots'
+  const watched = watchSandboxes(world.workers, world.pace.podsPerWorker, (what) =>
+    findings.push({ invariant, what }),
+  )
   try {
     await makeApps(world, plan)
     say(`server, ${options.workers} workers and ${options.clients} clients in ${world.root}`)
     await breakThings(world, plan, ledger, { ...options, say, onSurprise: onUnnoticed })
     await settle(world, options, say)
-    const [{ count } = { count: 0 }] = await world.db('builds').count<{ count: number }[]>()
+    const summary = await summaryOf(world.db, ledger, faultsOf(options))
+    summary.lines.push(`at most ${await watched.stop()} sandboxes at once on a worker`)
     findings.push(...(await unexpected(world.db, ledger)))
     findings.push(...(await audit(await auditInput(world, ledger))))
     await world.stop()
     say('server and workers have ended')
     findings.push(...(await audit({ ...(await auditInput(world, ledger)), pids: [] })))
-    return { findings, pushes: ledger.pushes.length, builds: Number(count), ...(await logs(world)) }
+    return { findings, summary, ...(await logs(world)) }
   } finally {
+    await watched.stop()
     await world.stop()
     await world.close()
     await world.removeFolders()
@@ -118,9 +131,11 @@ async function breakThings(
     if (over.aborted) break
     const leases = isShort ? 'expire' : 'wait'
     const injected = inject(fault, { world, leases, say, onSurprise, signal: over })
-    faults.push(injected.catch((error) => failed.push(error)))
+    const made = injected.then((isMade) => isMade && ledger.faults.push(fault.kind))
+    faults.push(made.catch((error) => failed.push(error)))
   }
   await untilMs(durationMs)
+  await inTime(Promise.all(faults), FAULTS_GRACE_MS)
   stopping.abort()
   await Promise.all(faults)
   if (failed.length > 0) throw new AggregateError(failed, 'faults could not be made or mended')
