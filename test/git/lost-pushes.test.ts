@@ -22,7 +22,7 @@ async function givenApp(t: TestContext, settings: object = {}) {
 async function losePush({ db }: GitServer, repo: Repo, ...options: string[]): Promise<string> {
   const commit = await repo.commit(`lost ${Math.random()}`)
   await db.raw(`alter table pushes add constraint broken check (false) not valid`)
-  const push = await repo.push(...options, 'hypeman', 'main')
+  const push = await repo.push('hypeman', ...options, 'main')
   await db.raw(`alter table pushes drop constraint broken`)
   assert.equal(push.exitCode, 0, push.text)
   assert.match(push.text, /the push is stored, but its build could not be queued/)
