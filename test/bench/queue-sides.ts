@@ -5,6 +5,7 @@ import { Logger } from 'graphile-worker'
 import { getUtilsAndReleasersFromOptions } from 'graphile-worker/dist/lib.js'
 import { completeJob } from 'graphile-worker/dist/sql/completeJob.js'
 import { getJob } from 'graphile-worker/dist/sql/getJob.js'
+import pg from 'pg'
 import PgBoss from 'pg-boss'
 import { migrate } from '../../server/db/migrate.ts'
 import { createDb } from '../../server/db/pool.ts'
@@ -15,6 +16,9 @@ import { setSlots } from '../../server/queue/slots.ts'
 
 const CONNECTIONS = 20
 const TENANTS = 100
+
+/** A pool of pg has ended before its connections are closed, so that the end of PostgreSQL may still meet them. */
+const UNCLOSED = () => {}
 
 /** Ends the job that was taken. */
 type End = () => Promise<unknown>
@@ -75,6 +79,7 @@ export async function pgBoss(url: string): Promise<Side> {
     supervise: false,
     schedule: false,
   })
+  boss.on('error', UNCLOSED)
   await boss.start()
   const db = createDb(url, { poolMax: 1 })
   await boss.createQueue('bench')
@@ -105,9 +110,9 @@ export async function graphileWorker(url: string): Promise<Side> {
   const db = createDb(url, { poolMax: CONNECTIONS })
   const tasks = { bench: async () => {} }
   const logger = new Logger(() => () => {})
+  const pgPool = new pg.Pool({ connectionString: url, max: CONNECTIONS }).on('error', UNCLOSED)
   const [compiled, release] = await getUtilsAndReleasersFromOptions({
-    connectionString: url,
-    maxPoolSize: CONNECTIONS,
+    pgPool,
     taskList: tasks,
     logger,
   })
@@ -133,6 +138,7 @@ export async function graphileWorker(url: string): Promise<Side> {
     async stop() {
       await db.destroy()
       await release()
+      await pgPool.end()
     },
   }
 }
