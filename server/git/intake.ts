@@ -169,14 +169,18 @@ export function createIntake(options: IntakeOptions) {
     const commit = update.newSha
     // Before the work, and not recorded: the reconciler queues it when there is room.
     await store.requireRoom(app.tenant)
-    await requireDockerfile(app, commit, dockerfile)
     const facts = await commitFacts(git, repoPath, commit)
-    const limits = archiveLimits
-    const plan = await submodules.plan(app, commit)
-    await requireSubmodulesReachable(plan.submodules, app.settings.policy)
-    const from = { git, objects, lfs, appId: app.id, repoPath, commit, plan }
-    const archive = await archiveCommit({ ...from, dockerfile, limits })
-    return { facts: { ...facts, submodules: plan.submodules }, archive }
+    try {
+      const plan = await submodules.plan(app, commit)
+      await requireSubmodulesReachable(plan.submodules, app.settings.policy)
+      const from = { git, objects, lfs, appId: app.id, repoPath, commit, plan }
+      const archive = await archiveCommit({ ...from, dockerfile, limits: archiveLimits })
+      return { facts: { ...facts, submodules: plan.submodules }, archive }
+    } catch (error) {
+      // Whatever else is wrong with the commit, this comes first. Asked only now, because git is a process.
+      if (error instanceof AppError) await requireDockerfile(app, commit, dockerfile)
+      throw error
+    }
   }
 
   async function requireDockerfile(app: App, commit: string, path: string): Promise<void> {
