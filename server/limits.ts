@@ -185,6 +185,8 @@ export const LFS_BATCH_OBJECTS_MAX = 1_000
 /** Of one request, that are not here yet. */
 export const LFS_BATCH_BYTES_MAX = 4 * GiB
 export const LFS_APP_BYTES_MAX = 20 * GiB
+/** What no ref of its app names stays for so long, as git's own gc has it. */
+export const LFS_UNNAMED_DAYS = 14
 
 // Log of a build: head and tail are kept, the cut between them is named.
 export const LOG_HEAD_BYTES_MAX = 16 * MiB

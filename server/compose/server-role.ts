@@ -20,6 +20,7 @@ import { createHookHandlers } from '../git/hook-handlers.ts'
 import { createHookLines } from '../git/hook-lines.ts'
 import { createGitHttp } from '../git/http.ts'
 import { createIntake } from '../git/intake.ts'
+import { createLfsNames } from '../git/lfs-names.ts'
 import { createLivePushes } from '../git/live.ts'
 import { createFindCommit } from '../git/rebuild.ts'
 import { createReconciler } from '../git/reconcile.ts'
@@ -119,6 +120,7 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
     ownsRegistry: core.upstream.kind === 'socket',
     objects,
     lfs,
+    lfsNames: createLfsNames({ git, repositories, live }),
     removeTags: repositories.removeBuildTags,
     buildersDir: paths.builders,
     onRun: core.metrics.retention.ran,

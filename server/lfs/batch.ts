@@ -1,6 +1,11 @@
 // The batch API of Git LFS: where each object is sent to or got from, and why one is not taken.
 import { AppError } from '../errors.ts'
-import { LFS_APP_BYTES_MAX, LFS_BATCH_BYTES_MAX, LFS_OBJECT_BYTES_MAX } from '../limits.ts'
+import {
+  LFS_APP_BYTES_MAX,
+  LFS_BATCH_BYTES_MAX,
+  LFS_OBJECT_BYTES_MAX,
+  LFS_UNNAMED_DAYS,
+} from '../limits.ts'
 import type { BatchRequest } from './schema.ts'
 import type { LfsStore } from './store.ts'
 
@@ -44,7 +49,7 @@ export async function answerBatch(options: AnswerBatchOptions): Promise<BatchRep
   const { store, appId, base, batch, limits } = options
   const isUpload = batch.operation === 'upload'
   const oids = batch.objects.map(({ oid }) => oid)
-  const known = await store.sizes(appId, oids)
+  const known = await (isUpload ? store.promise(appId, oids) : store.sizes(appId, oids))
   // A download is tried all the same: storage that was away is no storage that has lost something.
   const lost = isUpload ? await store.lost(appId, oids) : new Set<string>()
   const isHere = ({ oid, size }: { oid: string; size: number }) =>
@@ -115,7 +120,9 @@ export async function requireLfsRoom(
   throw new AppError(
     'source_too_large',
     `the app's git-lfs objects would have ${used + bytes} bytes, over the limit of ${appBytesMax}`,
-    { hint: 'they go when the app is deleted; large data has a better place in a base image' },
+    {
+      hint: `those that no ref names go after ${LFS_UNNAMED_DAYS} days; large data has a better place in a base image`,
+    },
   )
 }
 

@@ -67,6 +67,22 @@ export function createLfsStore({ db, objects, log }: LfsStoreOptions) {
     /** Those of the objects that the app has, with their sizes. */
     sizes,
 
+    /** The same for a client that pushes: they stay for a while now, whether or not a ref names them yet. */
+    async promise(appId: string, oids: readonly string[]): Promise<Map<string, number>> {
+      // Before it is looked at: what is removed in this moment is not promised.
+      await db.raw(
+        `update lfs_objects set unnamed_since = null
+         where app_id = :appId and oid in (
+           select oid from lfs_objects
+           where app_id = :appId and oid = any(:oids) and unnamed_since is not null
+           order by oid
+           for update
+         )`,
+        { appId, oids: [...oids] },
+      )
+      return sizes(appId, oids)
+    },
+
     /** Those of them that the storage was seen to have lost. */
     async lost(appId: string, oids: readonly string[]): Promise<Set<string>> {
       const found = db('lfs_objects').where({ app_id: appId }).whereIn('oid', oids)
@@ -97,6 +113,8 @@ export function createLfsStore({ db, objects, log }: LfsStoreOptions) {
             .onConflict(['app_id', 'oid'])
             .ignore()
           await trx('lfs_objects').where({ oid: pointer.oid }).update({ lost_at: null })
+          const mine = { app_id: appId, oid: pointer.oid }
+          await trx('lfs_objects').where(mine).update({ unnamed_since: null })
           // Last: what fails above leaves nothing behind.
           await staged.keep()
         })

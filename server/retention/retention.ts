@@ -5,7 +5,9 @@ import { join } from 'node:path'
 import { tryHolding } from '../db/advisory-lock.ts'
 import type { Db } from '../db/pool.ts'
 import { AppError } from '../errors.ts'
+import type { FindLfsNames } from '../git/lfs-names.ts'
 import { createLfsRetention, type LfsOrphans } from '../lfs/retention.ts'
+import { createUnnamedRetention } from '../lfs/unnamed.ts'
 import type { Objects } from '../objects/objects.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -31,6 +33,7 @@ export interface RetentionOptions {
   ownsRegistry: boolean
   objects: Pick<Objects, 'list' | 'remove'>
   lfs: LfsOrphans
+  lfsNames: FindLfsNames
   removeTags(appId: string, buildIds: readonly string[]): Promise<void>
   /** Folder of the disks of builders on this machine. */
   buildersDir: string
@@ -54,6 +57,7 @@ export function createRetention(options: RetentionOptions) {
     ['cache', createCacheRetention(options)],
     ['orphan', createOrphanImages(options)],
     ['source', createSourceRetention(options)],
+    ['orphan', createUnnamedRetention(options)],
     ['orphan', createLfsRetention(options)],
     ['log', createLogRetention(options)],
     ['build', createBuildRetention(options)],

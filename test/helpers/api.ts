@@ -164,6 +164,7 @@ export async function givenApi(t: TestContext, options: TestApiOptions = {}): Pr
       objects: createLocalObjects({ root: join(objectsRoot, 'lfs') }),
       log: silent,
     }),
+    lfsNames: async () => undefined,
     removeTags: async () => {},
     buildersDir: objectsRoot,
     onRun: metrics.retention.ran,
