@@ -1,6 +1,7 @@
 // The image of a branch: that of its newest push that is ready, whatever ends when.
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { unpublished } from '../../server/builds/branch-image.ts'
 import { createFinish, type FinishOptions } from '../../server/builds/finish.ts'
 import { createBuildLog } from '../../server/builds/log.ts'
 import { createBuildStore } from '../../server/builds/store.ts'
@@ -219,4 +220,25 @@ test('a build that was queued as apps/<tenant>/<app>:main before there was the a
   assert.equal(build.status, 'failed')
   assert.match(build.error ?? '', /could not be published .*: there is an app web, and the tags/)
   assert.equal(await pulled(), branch.digest)
+})
+
+test('among 100,000 branches those whose tag has yet to move are found by an index', async (t) => {
+  const { db } = await givenDatabase(t)
+  const { id } = await givenPushedApp(db)
+  await db.raw(
+    `insert into branch_images (app_id, ref, push_seq, build_id, digest, published_at)
+     select ?, 'refs/heads/b' || n, n, 'build' || n, 'sha256:0', case when n > 2 then now() end
+     from generate_series(1, 100000) n`,
+    [id],
+  )
+  await db.raw('analyze branch_images')
+  const asked: string[] = []
+  const note = ({ sql }: { sql: string }) => asked.push(sql)
+  db.on('query', note)
+  assert.deepEqual(await unpublished(db), [])
+  db.off('query', note)
+  const { rows } = await db.raw(`explain ${asked[0]}`)
+  const plan = rows.map((row: Record<string, string>) => row['QUERY PLAN']).join('\n')
+  assert.match(plan, /Scan using branch_images_unpublished/)
+  assert.doesNotMatch(plan, /Seq Scan on branch_images/)
 })
