@@ -15,7 +15,7 @@ import { PROVENANCE } from '../helpers/fake-worker.ts'
 import { pushImage } from '../helpers/oci.ts'
 import { givenPush, givenPushedApp } from '../helpers/pushes.ts'
 import { bearer, buildToken, givenProxy, givenRegistry, member } from '../helpers/registry.ts'
-import { until } from '../helpers/worker-process.ts'
+import { until } from '../helpers/until.ts'
 
 const LIMIT = { timeout: 120_000 }
 
@@ -186,13 +186,19 @@ test(
     let status = 503
     start({ retryMs: 5, tagImage: refusing(registry, newer.digest, () => status) })
     await succeed(newer)
-    await until(async () => (await db('branch_images').first())?.build_id === 'acme2')
+    await until(
+      'the branch to be of the second build',
+      async () => (await db('branch_images').first())?.build_id === 'acme2',
+    )
     await succeed(older)
     assert.equal((await ended('acme1')).publishedAs, undefined)
     assert.equal(await pulled(), 404)
     status = 403
     assert.equal((await ended('acme2')).status, 'failed')
-    await until(async () => (await ended('acme1')).publishedAs === 'apps/acme/web:main')
+    await until(
+      'the first build to be published',
+      async () => (await ended('acme1')).publishedAs === 'apps/acme/web:main',
+    )
     assert.equal(await pulled(), older.digest)
   },
 )

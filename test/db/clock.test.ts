@@ -21,7 +21,7 @@ import { createWorkerStore } from '../../server/workers/store.ts'
 import { givenBuild } from '../helpers/builds.ts'
 import { givenDatabase, silent } from '../helpers/database.ts'
 import { givenJumpingClock } from '../helpers/jumping-clock.ts'
-import { until } from '../helpers/worker-process.ts'
+import { until } from '../helpers/until.ts'
 
 const HOUR = 3_600
 
@@ -45,13 +45,16 @@ test('a database clock an hour ahead at once takes no living build from its work
   const reaper = createReapLoop({ db, log: silent, intervalMs: 50, graceMs: 3_000 })
   reaper.start()
   try {
-    await until(() => rounds > 2)
+    await until('rounds of the reaper', () => rounds > 2)
     await jump(HOUR)
     const seen = rounds
-    await until(() => rounds > seen + 3)
+    await until('more rounds of the reaper', () => rounds > seen + 3)
     assert.equal(await statusOf(db, dead), 'building')
     assert.equal((await leaseOf(db, living).heartbeat()).held, true)
-    await until(async () => (await statusOf(db, dead)) === 'queued')
+    await until(
+      'the build of the dead worker to be queued',
+      async () => (await statusOf(db, dead)) === 'queued',
+    )
     assert.equal(await statusOf(db, living), 'building')
   } finally {
     await reaper.stop()
@@ -139,7 +142,7 @@ test('a token that was revoked stays so, whichever way a clock is set', async (t
   assert.equal(await isRevoked('j1'), false)
   t.mock.timers.setTime(Date.now() - HOUR * 1_000)
   await createRevocation({ db }).revoke('j1', new Date(Date.now() + 60_000))
-  await until(() => isRevoked('j1'))
+  await until('the revocation to be known', () => isRevoked('j1'))
   // By the database's clock the token ended long ago; by the server's it may still be good.
   await db('revoked_tokens').update({ expires_at: db.raw(`now() - interval '1 hour'`) })
   await revoke('j2', 'infinity')

@@ -9,7 +9,7 @@ import { type Embedded, startEmbedded } from '../../server/db/embedded.ts'
 import { ensureUsers } from '../../server/setup/users.ts'
 import { silent } from '../helpers/database.ts'
 import { testParts } from '../helpers/parts.ts'
-import { until } from '../helpers/worker-process.ts'
+import { until } from '../helpers/until.ts'
 
 async function givenFolder(t: TestContext) {
   const root = await mkdtemp(join(tmpdir(), 'hm-own-pg-'))
@@ -47,7 +47,10 @@ for (const signal of ['SIGKILL', 'SIGINT'] as const) {
       sleeper.catch(() => {})
       process.kill(before, signal)
       await assert.rejects(sleeper)
-      await until(async () => embedded.pid() !== undefined && embedded.pid() !== before)
+      await until(
+        'another PostgreSQL to run',
+        async () => embedded.pid() !== undefined && embedded.pid() !== before,
+      )
       assert.deepEqual(await ask(embedded, 'select n from kept'), [{ n: 1 }])
     } finally {
       await embedded.stop()

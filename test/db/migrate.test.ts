@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { migrate, newestMigration, requireMigrated } from '../../server/db/migrate.ts'
 import { createDb, type Db } from '../../server/db/pool.ts'
 import { givenDatabase, givenEmptyDatabase } from '../helpers/database.ts'
-import { until } from '../helpers/worker-process.ts'
+import { until } from '../helpers/until.ts'
 
 const LOCK = 0x68797065
 
@@ -35,7 +35,7 @@ test('a server that starts while another one migrates says so, waits, and then f
   await holder.raw('select pg_advisory_xact_lock(?)', [LOCK])
   const said: string[] = []
   const waiting = migrate(second, { onWait: () => said.push('waits') })
-  await until(() => said.length > 0)
+  await until('the second one to wait', () => said.length > 0)
   await holder.raw('select pg_sleep(0.6)')
   assert.equal(await first.schema.hasTable('builds'), false)
   await holder.commit()

@@ -16,7 +16,7 @@ import { setSlots } from '../../server/queue/slots.ts'
 import { givenBuild } from '../helpers/builds.ts'
 import { cuttable } from '../helpers/cut-database.ts'
 import { givenDatabase, silent } from '../helpers/database.ts'
-import { until } from '../helpers/worker-process.ts'
+import { until } from '../helpers/until.ts'
 
 test('lines whose write was done and whose answer was lost are in the log once, and in order', async (t) => {
   const database = await givenDatabase(t)
@@ -40,16 +40,16 @@ test('lines whose write was done and whose answer was lost are in the log once, 
       (await readEvents(database.db, id, 0, 100)).flatMap((event) =>
         event.type === 'log' ? [event.line] : [],
       )
-    await until(async () => (await lines()).length === 1)
+    await until('the first line', async () => (await lines()).length === 1)
     way.loseAnswers()
     await line('during 1')
     await line('during 2')
-    await until(() => failures > 0)
+    await until('a first failure', () => failures > 0)
     await line('during 3')
     await way.cut()
     await line('without anybody')
     const before = failures
-    await until(() => failures > before)
+    await until('one more failure', () => failures > before)
     await way.restore()
     await line('after')
     await writer.close()
@@ -85,7 +85,10 @@ test('after the database was away, leases that ran out meanwhile are not taken b
       (await database.db('builds').where({ id }).first()).status
     await new Promise((resolve) => setTimeout(resolve, 300))
     assert.equal((await heartbeat()).held, true)
-    await until(async () => (await statusOf(dead.id)) === 'queued')
+    await until(
+      'the build of the dead worker to be queued',
+      async () => (await statusOf(dead.id)) === 'queued',
+    )
     assert.equal(await statusOf(living.id), 'building')
   } finally {
     await reaper.stop()
@@ -114,13 +117,13 @@ test('a build goes on past its lease while the database is away, but not forever
   const watch = startWatchdog({ ...watching(database), lease: failing, awayMaxMs })
   try {
     await poke()
-    await until(() => asked === 1)
+    await until('the lease to be asked for', () => asked === 1)
     await poke()
-    await until(() => asked === 2)
+    await until('the lease to be asked for again', () => asked === 2)
     assert.equal(watch.reason, undefined)
     ahead = awayMaxMs + 1
     await poke()
-    await until(() => watch.reason !== undefined)
+    await until('the watchdog to say why', () => watch.reason !== undefined)
     assert.equal(watch.reason, 'lease_lost')
   } finally {
     watch.close()
@@ -208,13 +211,13 @@ test('a follower misses no line while the database is away, and leaves at once w
     const say = (line: string) => appendEvents(database.db, id, [{ type: 'log', line }])
     const reading = read(leaving.signal)
     await say('before')
-    await until(() => seen.length === 1)
+    await until('the first event', () => seen.length === 1)
     await way.cut()
     await say('while it is away')
     await new Promise((resolve) => setTimeout(resolve, 1_500))
     await way.restore()
     await say('after')
-    await until(() => seen.length === 3)
+    await until('three events', () => seen.length === 3)
     assert.deepEqual(seen, ['before', 'while it is away', 'after'])
     await way.cut()
     await new Promise((resolve) => setTimeout(resolve, 1_500))

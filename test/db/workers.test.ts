@@ -12,7 +12,7 @@ import { givenBuild } from '../helpers/builds.ts'
 import { givenDatabase, silent, type TestDatabase } from '../helpers/database.ts'
 import { aborted, type FakeRun, givenWorker, givenWorkerEntry } from '../helpers/fake-worker.ts'
 import { bodyOf } from '../helpers/http.ts'
-import { until } from '../helpers/worker-process.ts'
+import { until } from '../helpers/until.ts'
 
 const identity = (more: Partial<WorkerIdentity> = {}): WorkerIdentity => ({
   id: 'fake',
@@ -93,7 +93,7 @@ test('an operator sees workers and drains them: nothing is claimed, what runs is
   const token = await api.token({ sub: 'root', admin: true })
   const { runs, stop } = await playing(t, api)
   const { id } = await givenBuild(db)
-  await until(() => runs.length === 1)
+  await until('the build to run', () => runs.length === 1)
   const [shown] = await bodyOf(await call('/admin/workers', { token }))
   assert.deepEqual(
     [shown.id, shown.host, shown.slots, shown.building, shown.status],
@@ -109,14 +109,14 @@ test('an operator sees workers and drains them: nothing is claimed, what runs is
   // Asked again with less time, the running one is handed back.
   assert.equal((await drain('?timeout_seconds=0')).status, 202)
   const statusOf = async (build: string) => (await db('builds').where({ id: build }).first()).status
-  await until(async () => (await statusOf(id)) === 'queued')
+  await until('the build to be handed back', async () => (await statusOf(id)) === 'queued')
   assert.equal((await db('builds').where({ id }).first()).attempt, 0)
   assert.equal(await statusOf(waiting.id), 'queued')
   const [still] = await bodyOf(await call('/admin/drain', { token }))
   assert.deepEqual([still.id, still.building], ['fake', 0])
 
   assert.equal((await drain('', 'DELETE')).status, 200)
-  await until(() => runs.length === 3)
+  await until('both builds to run', () => runs.length === 3)
   await stop()
   assert.deepEqual(await bodyOf(await call('/admin/workers', { token })), [])
 })
@@ -148,7 +148,7 @@ test('a worker that stops lets what runs end in time, and claims nothing meanwhi
     await run.succeed()
   })
   const first = await givenBuild(database.db)
-  await until(() => runs.length === 1)
+  await until('the build to run', () => runs.length === 1)
   const stopped = worker.stop(60_000)
   const second = await givenBuild(database.db)
   assert.equal(runs[0]?.signal.aborted, false)
@@ -178,14 +178,14 @@ test('a worker runs as many builds as it has slots, and one that only saves its 
   })
   await worker.start()
   for (let n = 0; n < 5; n += 1) await givenBuild(db)
-  await until(() => ends.length === 2)
+  await until('two builds to run', () => ends.length === 2)
   const claimed = async () => (await db('builds').where({ status: 'building' })).length
   assert.equal(await claimed(), 2)
   frees[0]?.()
-  await until(() => ends.length === 3)
+  await until('a third build to run', () => ends.length === 3)
   ends[0]?.()
   ends[1]?.()
-  await until(() => ends.length === 4)
+  await until('a fourth build to run', () => ends.length === 4)
   assert.equal(await claimed(), 4)
   assert.equal(worker.runningCount, 2)
   for (const end of ends) end()
@@ -233,7 +233,7 @@ test('two processes are never one worker: a copied data folder is refused, a res
   // The same machine and folder: the one before has died.
   assert.equal(await store.register(identity({ session: OTHER })), true)
   await poke(database.db)
-  await until(() => told.unfit.length > 0)
+  await until('the worker to be told', () => told.unfit.length > 0)
   assert.match(told.unfit[0] ?? '', /another process is the worker fake now/)
   await told.stop()
   assert.deepEqual(

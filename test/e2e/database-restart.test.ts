@@ -9,7 +9,7 @@ import { pathsFor } from '../../server/paths.ts'
 import { givenApp } from '../helpers/apps.ts'
 import { fastestRunner } from '../helpers/sandboxes.ts'
 import { givenServer, type TestServer } from '../helpers/server.ts'
-import { until } from '../helpers/worker-process.ts'
+import { until } from '../helpers/until.ts'
 
 const LIMIT = { timeout: 400_000 }
 const TICKS = 25
@@ -78,8 +78,11 @@ for (const signal of ['SIGKILL', 'SIGINT'] as const) {
       const third = await late.push('-o', 'detach', 'hypeman', 'main')
       // Either it came in time, or it is told that it has to come again.
       if (third.exitCode !== 0) assert.match(third.text, /database/)
-      await until(async () => ![0, before].includes(await databasePid(server)))
-      await until(async () => (await server.api('/health', token)).ok)
+      await until(
+        'another PostgreSQL to run',
+        async () => ![0, before].includes(await databasePid(server)),
+      )
+      await until('the server to be well', async () => (await server.api('/health', token)).ok)
       assert.match(server.logged(), /PostgreSQL ended; starting it again/)
       if (third.exitCode !== 0) {
         const again = await late.push('-o', 'detach', 'hypeman', 'main')

@@ -13,7 +13,8 @@ import { givenObjectStorage, storageEnv } from '../helpers/object-storage.ts'
 import { fastestRunner } from '../helpers/sandboxes.ts'
 import { givenServer } from '../helpers/server.ts'
 import { post, tarGzOf } from '../helpers/sources.ts'
-import { givenWorkerProcess, until } from '../helpers/worker-process.ts'
+import { until } from '../helpers/until.ts'
+import { givenWorkerProcess } from '../helpers/worker-process.ts'
 
 const LIMIT = { timeout: 300_000 }
 
@@ -101,7 +102,10 @@ RUN ["/bin/busybox", "sleep", "2"]
       const kept = dataDir === first.dataDir ? [] : [fetchedObjects, fetchedLfsObjects]
       for (const folder of kept) assert.deepEqual(await readdir(folder).catch(() => []), [])
     }
-    await until(async () => (await leftovers(first.dataDir)).processes.length === 0)
+    await until(
+      'the processes of the first worker to be gone',
+      async () => (await leftovers(first.dataDir)).processes.length === 0,
+    )
   },
 )
 

@@ -11,7 +11,8 @@ import { givenDatabase } from '../helpers/database.ts'
 import { leftovers, podPids } from '../helpers/leftovers.ts'
 import { fastestRunner } from '../helpers/sandboxes.ts'
 import { givenServer, type TestServer } from '../helpers/server.ts'
-import { givenWorkerProcess, until } from '../helpers/worker-process.ts'
+import { until } from '../helpers/until.ts'
+import { givenWorkerProcess } from '../helpers/worker-process.ts'
 
 const LIMIT = { timeout: 300_000 }
 
@@ -98,7 +99,10 @@ test(
     assert.ok(linesOf(before).some((line) => /Builder \S+ ready/.test(line)))
 
     first.kill('SIGCONT')
-    await until(async () => (await podPids(first.pid)).length === 0)
+    await until(
+      'the pod of the first worker to be gone',
+      async () => (await podPids(first.pid)).length === 0,
+    )
     // Long enough for what it had in hand: it may learn of its loss by a heartbeat or by its next write.
     await sleep(2_000)
     assert.deepEqual(await followEvents(server, build.id, token), before)
@@ -118,7 +122,7 @@ test(
     const worker = await givenWorkerProcess(t, server, { DRAIN_TIMEOUT: '120' })
     const drained = await server.api(`/admin/drain?worker=${worker.name}`, root, { method: 'POST' })
     assert.equal(drained.status, 202)
-    await until(() => /draining/.test(worker.logged()))
+    await until('the worker to drain', () => /draining/.test(worker.logged()))
     const repo = await givenApp(t, server, token, 'hello', 'hello')
     const push = repo.startPush('hypeman', 'main')
     await push.line(/Build \S+ queued/)
@@ -185,7 +189,7 @@ test(
     await sleep(LEASE_MS + 5_000)
     await way.restore()
     await push.done
-    await until(async () => (await server.api('/health', token)).ok)
+    await until('the server to be well', async () => (await server.api('/health', token)).ok)
     const { id } = await onlyBuild(server, token)
     const build = await server.ended(id, token)
     assert.equal(build.status, 'ready', `${build.error}\n${worker.logged()}`)

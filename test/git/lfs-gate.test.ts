@@ -7,7 +7,7 @@ import { givenGatedServer } from '../helpers/gate.ts'
 import { CONTENT, givenLfsClient, OID, trackModel } from '../helpers/git-lfs.ts'
 import { givenGitServer } from '../helpers/git-server.ts'
 import { sourceFiles } from '../helpers/sources.ts'
-import { until } from '../helpers/worker-process.ts'
+import { until } from '../helpers/until.ts'
 
 const FAILURE = { failure_class: 'build', error: 'step 5 ([4/7] RUN make) failed with exit code 1' }
 
@@ -49,7 +49,7 @@ test('the first push of an app may be gated and have git-lfs objects', {
   const { id } = await server.app('fresh')
   assert.deepEqual(await server.db('lfs_objects').pluck('app_id'), [id])
   await server.pass(build.id)
-  await until(async () => (await server.builds())[0]?.gate === 'open')
+  await until('the gate to be open', async () => (await server.builds())[0]?.gate === 'open')
   await server.end(build.id, 'ready')
   const { exitCode, text } = await push.done
   assert.equal(exitCode, 0, text)

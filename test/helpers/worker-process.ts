@@ -3,7 +3,6 @@ import { chmod, mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { readSecret } from '../../server/auth/secret.ts'
 import { createTokens } from '../../server/auth/tokens.ts'
 import { embeddedUrl } from '../../server/db/embedded.ts'
@@ -64,9 +63,4 @@ async function end({ child, ended }: Launched): Promise<void> {
   const forced = setTimeout(() => child.kill('SIGKILL'), 30_000)
   await ended
   clearTimeout(forced)
-}
-
-/** Asks until it is so. */
-export async function until(is: () => Promise<boolean> | boolean): Promise<void> {
-  while (!(await is())) await sleep(100)
 }
