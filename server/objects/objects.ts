@@ -62,8 +62,8 @@ export interface Objects {
   sweep(): Promise<number>
   /** The installation whose storage this is, as it was told. */
   owner(): Promise<string | undefined>
-  /** Tells it, unless it has been told; returns whose it is. */
-  own(installation: string): Promise<string | undefined>
+  /** Tells it, unless it has been told: of several at once, one is first. */
+  own(installation: string): Promise<void>
 }
 
 /** Name of the marker that says whose storage it is. */
@@ -137,19 +137,16 @@ export function createLocalObjects(options: LocalObjectsOptions) {
     return text.trim() || undefined
   }
 
-  async function own(installation: string): Promise<string | undefined> {
-    const known = await owner()
-    if (known !== undefined) return known
+  async function own(installation: string): Promise<void> {
     await mkdir(temporary, { recursive: true, mode: 0o700 })
     const name = join(temporary, randomUUID())
     await writeFile(name, `${installation}\n`, { mode: 0o600, flush: true })
-    // Of two at once, one is first; where the file system has no links, the last is.
+    // Where the file system has no links, the last is.
     await link(name, ownerFile).catch((error) => {
       if (error.code !== 'EEXIST') return rename(name, ownerFile)
     })
     await rm(name, { force: true })
     await fsync(root)
-    return owner()
   }
 
   return {

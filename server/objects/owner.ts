@@ -12,7 +12,11 @@ interface Owned {
 
 /** For the server: takes what is nobody's. Throws AppError `conflict`. */
 export async function claimObjects({ objects, location, installation }: Owned): Promise<void> {
-  const owner = await objects.own(installation)
+  let owner = await objects.owner()
+  if (owner === undefined) {
+    await objects.own(installation)
+    owner = await objects.owner()
+  }
   if (owner === installation) return
   const where = showLocation(location)
   if (owner === undefined) {

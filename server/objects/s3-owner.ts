@@ -13,8 +13,8 @@ export function createS3Owner(client: S3Client, marker: { Bucket: string; Key: s
     }
   }
 
-  /** Of two at once, one is first; where the storage does not keep the condition, the last is. */
-  async function put(installation: string): Promise<void> {
+  /** Where the storage does not know the condition, the last of several at once is the one. */
+  async function write(installation: string): Promise<void> {
     const body = { ...marker, Body: `${installation}\n` }
     try {
       await client.send(new PutObjectCommand({ ...body, IfNoneMatch: '*' }))
@@ -26,13 +26,5 @@ export function createS3Owner(client: S3Client, marker: { Bucket: string; Key: s
     }
   }
 
-  return {
-    read,
-
-    /** Unless somebody has; returns whose it is. */
-    async write(installation: string): Promise<string | undefined> {
-      if ((await read()) === undefined) await put(installation)
-      return read()
-    },
-  }
+  return { read, write }
 }

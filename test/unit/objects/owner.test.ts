@@ -74,19 +74,26 @@ for (const [place, make] of Object.entries(PLACES)) {
     await claimObjects(as('two'))
     await requireOwner(as('two'))
   })
-}
 
-test('of installations that take a folder at once, one gets it', async (t) => {
-  const dir = await mkdtemp(join(tmpdir(), 'hm-owner-'))
-  t.after(() => rm(dir, { recursive: true, force: true }))
-  const location = { kind: 'folder' as const, path: dir }
-  const { objects } = await openObjects(location, { temporary: dir, log: silent })
-  const claims = ['a', 'b', 'c', 'd'].map((installation) =>
-    claimObjects({ objects, location, installation }),
-  )
-  const settled = await Promise.allSettled(claims)
-  assert.equal(settled.filter(({ status }) => status === 'fulfilled').length, 1)
-})
+  test(`of installations that take ${place} at once, one gets it`, async (t) => {
+    const dir = await mkdtemp(join(tmpdir(), 'hm-owner-'))
+    t.after(() => rm(dir, { recursive: true, force: true }))
+    const { location: at } = await make(dir, t)
+    for (let round = 0; round < 20; round += 1) {
+      const location = below(at, `round${round}`)
+      const names = ['a', 'b', 'c', 'd']
+      const opened = await Promise.all(
+        names.map((name) => openObjects(location, { temporary: join(dir, name), log: silent })),
+      )
+      const claims = opened.map(({ objects }, n) =>
+        claimObjects({ objects, location, installation: names[n]! }),
+      )
+      const settled = await Promise.allSettled(claims)
+      for (const { close } of opened) close()
+      assert.equal(settled.filter(({ status }) => status === 'fulfilled').length, 1)
+    }
+  })
+}
 
 test('the place of git-lfs objects has a marker of its own: no other prefix may lead there', async (t) => {
   const dir = await mkdtemp(join(tmpdir(), 'hm-owner-'))

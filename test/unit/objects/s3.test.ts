@@ -1,10 +1,11 @@
 // The object store on real S3-compatible storage.
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { S3_INCOMING_AGE_MS } from '../../../server/limits.ts'
 import { openObjects } from '../../../server/objects/location.ts'
 import { createS3Objects } from '../../../server/objects/s3.ts'
 import { silent } from '../../helpers/database.ts'
@@ -165,6 +166,25 @@ test('a sweep leaves objects and fresh uploads alone', async (t) => {
   await staged.discard()
   assert.equal((await all(objects.list())).length, 2)
 })
+
+for (const [where, days] of [
+  ['ahead', 3],
+  ['behind', -3],
+] as const) {
+  test(`a sweep by a server whose clock is days ${where} goes by the clock of the storage`, async (t) => {
+    const { storage, objects, stored } = await givenObjects(t)
+    await objects.stage(of('left long ago'))
+    const [old = ''] = await stored()
+    const yesterday = new Date(Date.now() - S3_INCOMING_AGE_MS - 60_000)
+    await utimes(join(storage.bucketFolder, old), yesterday, yesterday)
+    await objects.stage(of('on its way'))
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() + days * 24 * 60 * 60_000 })
+    assert.equal(await objects.sweep(), 1)
+    const left = await stored()
+    assert.equal(left.length, 1)
+    assert.notEqual(left[0], old)
+  })
+}
 
 test('a key that is none reaches no object', async (t) => {
   const { objects } = await givenObjects(t)
