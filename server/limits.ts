@@ -18,6 +18,8 @@ export const CLOCK_JUMP_SPARE_SECONDS = 2 * 60 * 60
 export const DATABASE_AWAY_MAX_MS = 5 * 60_000
 export const DATABASE_RETRY_MS = 1_000
 export const DATABASE_CONNECT_DEADLINE_MS = 10_000
+/** Of what every request asks first; a database that is silent for that long is away. */
+export const DATABASE_ANSWER_DEADLINE_MS = 10_000
 export const QUEUE_POLL_MS = 1_000
 export const BUILD_ATTEMPTS_MAX = 2
 /** Within its tenant; what is above goes before the builds of all tenants and needs build:admin. */

@@ -1,6 +1,7 @@
 // SQL over `apps`. Settings are one jsonb column, changed in one statement so that no update is lost.
 import type { Db, Queryable } from '../db/pool.ts'
 import { rows } from '../db/pool.ts'
+import { DATABASE_ANSWER_DEADLINE_MS } from '../limits.ts'
 import { type App, fromWire, type UpdateApp, type WireSettings } from './schema.ts'
 
 export interface NewApp {
@@ -25,7 +26,10 @@ export function createAppStore({ db }: { db: Db }) {
     },
 
     async find(tenant: string, name: string): Promise<App | undefined> {
-      const row = await db('apps').where({ tenant, name }).first()
+      const row = await db('apps')
+        .where({ tenant, name })
+        .first()
+        .timeout(DATABASE_ANSWER_DEADLINE_MS)
       return row && toApp(row)
     },
 

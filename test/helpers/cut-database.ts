@@ -13,6 +13,8 @@ export interface CutDatabase {
   url: string
   /** Ends every connection and refuses new ones. */
   cut(): Promise<void>
+  /** What the database answers does not come any more; the connections stay, and new ones are taken. */
+  silence(): void
   restore(): Promise<void>
   /** From now on what the database answers is thrown away, once it has got so far as to answer. */
   loseAnswers(): void
@@ -27,6 +29,7 @@ export async function cuttable(t: TestContext, url: string): Promise<CutDatabase
   const dir = await mkdtemp(join(tmpdir(), 'hm-cut-'))
   const open = new Set<Socket>()
   let losesAnswers = false
+  let isSilent = false
   const server = createServer((near) => {
     const far = connect(join(socketDir, SOCKET))
     for (const socket of [near, far]) {
@@ -35,6 +38,7 @@ export async function cuttable(t: TestContext, url: string): Promise<CutDatabase
     }
     near.pipe(far)
     far.on('data', (bytes) => {
+      if (isSilent) return
       if (losesAnswers) near.destroy()
       else near.write(bytes)
     })
@@ -60,8 +64,12 @@ export async function cuttable(t: TestContext, url: string): Promise<CutDatabase
   return {
     url: embeddedUrl(dir, target.pathname.slice(1)),
     cut: close,
+    silence() {
+      isSilent = true
+    },
     async restore() {
       losesAnswers = false
+      isSilent = false
       if (!server.listening) await listen()
     },
     loseAnswers() {
