@@ -83,7 +83,9 @@ export function createGateHandler(options: GateHandlerOptions) {
       gated.set(update.ref, candidate.build)
     } catch (error) {
       if (!(error instanceof AppError)) throw error
-      await call.print(intakeErrorLines(error, `nothing was queued, and ${branch} has not moved`))
+      await call.print(
+        intakeErrorLines(error, [`hint: nothing was queued, and ${branch} has not moved`]),
+      )
       candidate.rejected = reason(error.message)
     }
   }

@@ -18,7 +18,7 @@ import { createGateHandler } from './gate-handler.ts'
 import type { Gates } from './gates.ts'
 import type { HookAnswer, HookCall, HookHandlers } from './hook-lines.ts'
 import type { Intake } from './intake.ts'
-import { intakeErrorLines, receivingLines, storedLines } from './push-lines.ts'
+import { receivingLines, storedLines, unqueuedLines } from './push-lines.ts'
 import { unknownLines } from './push-options.ts'
 import type { MovedRef } from './push-store.ts'
 import type { Repositories } from './repositories.ts'
@@ -96,7 +96,8 @@ export function createHookHandlers(options: HookHandlersOptions): HookHandlers {
       if (!(error instanceof AppError)) {
         log.error({ err: asError(error), app: app.name, ref: update.ref }, 'intake failed')
       }
-      await call.print(intakeErrorLines(error, outcomeOf(error)))
+      const unbuilt = { app: app.name, ref: update.ref, commit: update.newSha }
+      await call.print(unqueuedLines(error, unbuilt, { baseUrl: options.baseUrl() }))
     }
     return undefined
   }
@@ -168,10 +169,4 @@ export function createHookHandlers(options: HookHandlersOptions): HookHandlers {
     'proc-receive': async (call) => ({ exit: 0, results: await gate(call) }),
     'post-receive': postReceive,
   }
-}
-
-function outcomeOf(error: unknown): string {
-  return error instanceof AppError && error.code === 'queue_full'
-    ? 'the push is stored; the server queues its build when there is room'
-    : 'nothing was queued; the branch has moved all the same'
 }

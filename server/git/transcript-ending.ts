@@ -52,7 +52,10 @@ export function endingLines(build: Build, { failed, links, gatedBranch }: Ending
 }
 
 /** The branch has moved before the build, so pushing again would say "Everything up-to-date". */
-function againLines({ app, ref = '', commit }: Build, { baseUrl }: Links): string[] {
+export function againLines(
+  { app, ref = '', commit }: Pick<Build, 'app' | 'ref' | 'commit'>,
+  { baseUrl }: Links,
+): string[] {
   if (app === undefined || commit === undefined) return []
   const branch = branchOf(ref) ?? ref
   const fields = `-F app=${app} -F ${shellWord(`ref=${branch}`)} -F commit=${commit}`

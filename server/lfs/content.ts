@@ -14,7 +14,7 @@ export function contentOf(
   const remote = submodule === '' ? 'hypeman' : `hypeman, in ${submodule}`
   const notHere = (path: string, what: string) =>
     new AppError('invalid_source', `${path} is kept by git-lfs, and its object ${what}`, {
-      hint: `git lfs push --all ${remote}, then push again or build this commit by POST /builds`,
+      hint: `git lfs push --all ${remote}, then try again`,
     })
 
   async function* lossNamed(path: string, { oid }: Pointer, content: AsyncIterable<Uint8Array>) {

@@ -64,7 +64,7 @@ test('a gated push without its git-lfs objects is rejected with the path, and go
   const said = `model\\.bin is kept by git-lfs, and its object ${OID} is not here`
   assert.match(refused.text, new RegExp(`error: ${said}`))
   assert.match(refused.text, new RegExp(`! \\[remote rejected\\] main -> main \\(${said}\\)`))
-  assert.match(refused.text, /hint: git lfs push --all hypeman, then push again/)
+  assert.match(refused.text, /hint: git lfs push --all hypeman, then try again/)
   assert.deepEqual([await tip(), await server.builds()], [undefined, []])
 
   await repo.git('lfs', 'push', '--all', 'hypeman')

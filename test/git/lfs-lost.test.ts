@@ -25,7 +25,7 @@ for (const [what, harm] of [
       refused.text,
       new RegExp(`error: model\\.bin is kept by git-lfs, and its object ${OID} was lost by`),
     )
-    assert.match(refused.text, /hint: git lfs push --all hypeman, then push again/)
+    assert.match(refused.text, /hint: git lfs push --all hypeman, then try again/)
     assert.deepEqual(await server.builds(), [])
 
     await repo.git('lfs', 'push', '--all', 'hypeman')

@@ -91,6 +91,13 @@ test('a missing object is named with its path and what to do; nothing is queued'
     new RegExp(`error: model\\.bin is kept by git-lfs, and its object ${OID} is not here`),
   )
   assert.match(text, /hint: git lfs push --all hypeman/)
+  // "Everything up-to-date" is all that another push would say.
+  assert.match(
+    text,
+    /hint: main has moved to \w{10} all the same, so pushing it again builds nothing/,
+  )
+  const head = await repo.git('rev-parse', 'HEAD')
+  assert.match(text, new RegExp(`-F app=web -F ref=main -F commit=${head} http://\\S+/builds`))
   assert.deepEqual([await server.builds(), await server.objectFiles()], [[], []])
 
   await repo.git('lfs', 'push', '--all', 'hypeman')
