@@ -94,6 +94,7 @@ export async function startServerRole(core: ServerCore): Promise<{ url: string }
       }),
       intake,
       gates,
+      live,
       repositories,
       store,
       listener,

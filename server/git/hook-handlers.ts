@@ -18,6 +18,7 @@ import { createGateHandler } from './gate-handler.ts'
 import type { Gates } from './gates.ts'
 import type { HookAnswer, HookCall, HookHandlers } from './hook-lines.ts'
 import type { Intake } from './intake.ts'
+import type { LivePushes } from './live.ts'
 import { receivingLines, storedLines, unqueuedLines } from './push-lines.ts'
 import { unknownLines } from './push-options.ts'
 import type { MovedRef } from './push-store.ts'
@@ -28,6 +29,7 @@ export interface HookHandlersOptions {
   admission: Admission
   intake: Intake
   gates: Gates
+  live: Pick<LivePushes, 'takingIn'>
   repositories: Pick<Repositories, 'tip'>
   store: Pick<BuildStore, 'get'>
   listener: Pick<Listener, 'on'>
@@ -52,7 +54,7 @@ interface Shown {
 }
 
 export function createHookHandlers(options: HookHandlersOptions): HookHandlers {
-  const { admission, intake, gates, log } = options
+  const { admission, intake, gates, live, log } = options
   const gate = createGateHandler({ ...options, follower })
 
   async function preReceive({ push, refs, print, stopping }: HookCall): Promise<HookAnswer> {
@@ -67,10 +69,12 @@ export function createHookHandlers(options: HookHandlersOptions): HookHandlers {
     const rules = effectiveSettings(call.push.app.settings)
     // Recorded and queued first, all of them, whether anybody watches or not; only then is one followed.
     const builds: Shown[] = []
-    for (const moved of call.refs.map((update) => classify(update, rules))) {
-      const shown = await takeIn(call, moved, rules)
-      if (shown) builds.push(shown)
-    }
+    await live.takingIn(call.push, async () => {
+      for (const moved of call.refs.map((update) => classify(update, rules))) {
+        const shown = await takeIn(call, moved, rules)
+        if (shown) builds.push(shown)
+      }
+    })
     await follow(call, builds)
     return { exit: 0 }
   }

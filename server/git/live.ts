@@ -30,18 +30,31 @@ export type LivePushes = ReturnType<typeof createLivePushes>
 
 export function createLivePushes() {
   const live = new Set<LivePush>()
+  /** Those whose hook is yet to say what has moved. */
+  const moving = new Set<LivePush>()
+  const taking = new Set<LivePush>()
   return {
     add(process: ChildProcess, push: LivePush): void {
       if (process.pid === undefined) return
       live.add(push)
+      moving.add(push)
       process.once('exit', () => {
         live.delete(push)
+        moving.delete(push)
         push.over.abort()
       })
     },
 
+    /** Records what a push has moved; from then on it is only followed, maybe for long. */
+    async takingIn(push: LivePush, record: () => Promise<void>): Promise<void> {
+      taking.add(push)
+      moving.delete(push)
+      await record().finally(() => taking.delete(push))
+    },
+
+    /** Whether a push of the app may have moved something that is not recorded yet. */
     hasApp(appId: string): boolean {
-      return [...live].some(({ app }) => app.id === appId)
+      return [...moving, ...taking].some(({ app }) => app.id === appId)
     },
 
     get count(): number {

@@ -4,10 +4,12 @@ import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { lockQueue } from '../../server/builds/queue-room.ts'
 import { ZERO_OID } from '../../server/git/pkt-line.ts'
 import { NO_OPTIONS } from '../../server/git/push-options.ts'
 import { insertPush } from '../../server/git/push-store.ts'
 import { type GitServer, givenGitServer } from '../helpers/git-server.ts'
+import { until } from '../helpers/until.ts'
 
 /** Moves main in the hosted repository behind the server's back. */
 async function moveUnseen(server: GitServer, appName: string): Promise<string> {
@@ -27,10 +29,6 @@ async function givenPushedApp(t: TestContext, name = 'web') {
   const repo = await server.givenClient(t, name)
   await repo.push('hypeman', 'main')
   return { server, repo }
-}
-
-async function untilIdle(server: GitServer): Promise<void> {
-  for (let i = 0; i < 500 && server.live.count > 0; i += 1) await sleep(10)
 }
 
 test('a moved tip without a recorded push is queued exactly once, however often it is looked for', async (t) => {
@@ -62,21 +60,37 @@ test('a branch of an app that has never been seen to be pushed is queued too', a
   assert.equal((await server.db('pushes').first()).old_sha, ZERO_OID)
 })
 
-test('a repository with a push under way is left to its own hook', async (t) => {
+test('a repository with a push that is not taken in yet is left to its own hook', async (t) => {
+  const server = await givenGitServer(t)
+  const repo = await server.givenClient(t, 'web')
+  // Its branch moves, and its hook comes no further than this.
+  const holder = await server.db.transaction()
+  await lockQueue(holder, 'acme')
+  const push = repo.startPush('hypeman', 'main')
+  const commit = await repo.git('rev-parse', 'HEAD')
+  const tip = async () => server.repositories.tip((await server.app('web')).id, 'refs/heads/main')
+  await push.line(/Receiving/)
+  await until('the branch has moved', async () => (await tip()) === commit)
+  assert.equal(await server.reconciler.reconcile(), 0)
+  await holder.commit()
+  await push.line(/queued/)
+  assert.equal(await server.reconciler.reconcile(), 0)
+  assert.equal((await server.builds()).length, 1)
+  server.endAll()
+  await push.done
+})
+
+test('a push that is followed for long does not keep the reconciler from its app', async (t) => {
   const server = await givenGitServer(t)
   const repo = await server.givenClient(t, 'web')
   const push = repo.startPush('hypeman', 'main')
-  await server.untilBuild()
   await push.line(/queued/)
-  assert.equal(server.live.count, 1)
-  await server.db('builds').delete()
-  await server.db('pushes').delete()
-  // The branch has moved and no row says so: as in the moment before the hook is heard.
-  const [round] = await Promise.all([server.reconciler.reconcile(), server.live.count])
-  assert.equal(round, 0)
-  await push.done
-  await untilIdle(server)
+  const commit = await moveUnseen(server, 'web')
   assert.equal(await server.reconciler.reconcile(), 1)
+  assert.equal(server.live.count, 1)
+  assert.equal((await server.builds()).at(-1)?.commit, commit)
+  server.endAll()
+  await push.done
 })
 
 test('a move that another has recorded by the time it is archived is not queued', async (t) => {

@@ -178,6 +178,7 @@ export async function givenGitServer(
       }),
       intake,
       gates,
+      live,
       repositories,
       store,
       listener,
