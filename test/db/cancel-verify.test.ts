@@ -15,7 +15,7 @@ import { givenBuild } from '../helpers/builds.ts'
 import { givenDatabase, silent } from '../helpers/database.ts'
 import { quietPipeline } from '../helpers/pipeline.ts'
 import { playedRunner } from '../helpers/played-guest.ts'
-import { until } from '../helpers/worker-process.ts'
+import { until } from '../helpers/until.ts'
 
 const WELCOME = {
   registry_name: 'registry.example',
@@ -74,7 +74,7 @@ test('a build that is cancelled while its worker looks for its image ends at onc
   const claimed = await claimNext(db, 'w')
   assert.ok(claimed)
   const running = pipeline.run(claimed, new AbortController().signal)
-  await until(() => server.asked() > 0)
+  await until('the question', () => server.asked() > 0)
   assert.equal(await queue.cancel(id), 'stopping')
   const before = server.asked()
   await running

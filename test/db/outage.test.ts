@@ -151,12 +151,12 @@ test('a cancel that comes while a heartbeat is on its way is heard with the next
   interval.mock.restore()
   try {
     await poke()
-    await until(() => asked === 1)
+    await until('the first heartbeat', () => asked === 1)
     await poke()
-    await until(() => heard.length === 2)
+    await until('both notices', () => heard.length === 2)
     answer.abort()
-    await until(() => asked === 2)
-    await until(() => watch.reason === 'cancel')
+    await until('the second heartbeat', () => asked === 2)
+    await until('the cancel', () => watch.reason === 'cancel')
   } finally {
     watch.close()
     off()
