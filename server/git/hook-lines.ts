@@ -1,6 +1,6 @@
 // The server's end of the hooks. git's stderr is a socket, and what starts git keeps it open as descriptor 3 for
 // the hooks: only they and git itself have it, and it ends with either side. Whatever does not begin with the key
-// that the server has sent just before is git's own text, and may hold what a pusher wrote.
+// that the server has sent is git's own text, and may hold what a pusher wrote.
 import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -59,6 +59,12 @@ export interface HookAnswer {
   results?: RefResult[]
 }
 
+interface Served {
+  line: Socket
+  push: LivePush
+  key: string
+}
+
 export type HookHandlers = Record<HookKind, (call: HookCall) => Promise<HookAnswer>>
 
 export type HookLines = ReturnType<typeof createHookLines>
@@ -70,24 +76,24 @@ export function createHookLines({ log, handlers }: { log: Log; handlers: HookHan
   let isStopped = false
 
   async function serve(line: Socket, push: LivePush, said: (text: string) => void): Promise<void> {
-    const lines = readKeyedLines(line, said)
+    const key = randomBytes(KEY_BYTES).toString('hex')
+    const lines = readKeyedLines(line, key, said)
+    if (!isStopped) send(line, [key])
     for (;;) {
-      const key = randomBytes(KEY_BYTES).toString('hex')
-      lines.expect(key)
-      if (!isStopped) send(line, [key])
       const asked = await readAsked(lines)
       if (!asked) return
       calls += 1
       try {
-        await answer(line, push, asked)
+        await answer({ line, push, key }, asked)
         await lines.next() // it says that it has taken everything
       } finally {
         calls -= 1
       }
+      if (asked.hook === 'proc-receive') send(line, [key])
     }
   }
 
-  async function answer(line: Socket, push: LivePush, { hook, refs }: Asked): Promise<void> {
+  async function answer({ line, push, key }: Served, { hook, refs }: Asked): Promise<void> {
     const { signal } = push.over
     const mark = hook === 'post-receive' ? '' : '>'
     const print = (texts: readonly string[]) => {
@@ -103,9 +109,11 @@ export function createHookLines({ log, handlers }: { log: Log; handlers: HookHan
         results: refs.map(({ ref }) => ({ ref, reason: 'the build server failed' })),
       }
     })
-    // The last hook passes on what comes until it ends.
+    const verdict = [...reportOf(found.results ?? []), `exit ${found.exit}`]
+    // The last hook passes on what comes until it ends. The key for the next is sent while this one is surely there,
+    // because a failing write would end the reading too; but a gate reads ahead.
     if (hook === 'post-receive') line.end()
-    else send(line, [...reportOf(found.results ?? []), `exit ${found.exit}`])
+    else send(line, hook === 'pre-receive' ? [...verdict, key] : verdict)
   }
 
   const hooks = {

@@ -4,16 +4,17 @@ import type { Readable } from 'node:stream'
 import { HOOK_LINE_CHARS_MAX } from '../limits.ts'
 
 export interface KeyedLines {
-  /** What lines must begin with from now on. */
-  expect(key: string): void
   /** The next one, without its key; undefined when the stream has ended. */
   next(): Promise<string | undefined>
 }
 
-export function readKeyedLines(stream: Readable, others: (text: string) => void): KeyedLines {
+export function readKeyedLines(
+  stream: Readable,
+  key: string,
+  others: (text: string) => void,
+): KeyedLines {
   const unread: string[] = []
   let wake = () => {}
-  let key = ''
   let rest = ''
 
   function take(line: string): void {
@@ -35,9 +36,6 @@ export function readKeyedLines(stream: Readable, others: (text: string) => void)
   stream.once('close', () => wake())
 
   return {
-    expect(next) {
-      key = next
-    },
     async next() {
       while (unread.length === 0) {
         if (stream.destroyed) return undefined
