@@ -113,10 +113,16 @@ function cutLeftover(req: IncomingMessage, lookMs: number): void {
   const look = setInterval(() => {
     slow = socket.bytesRead - seen < HTTP_LEFTOVER_BYTES_MIN ? slow + 1 : 0
     seen = socket.bytesRead
-    if (req.complete) clearInterval(look)
+    if (req.complete) over()
     else if (slow > 1 || performance.now() > deadline) socket.destroy()
   }, lookMs)
-  socket.once('close', () => clearInterval(look))
+  // The connection may have many more requests: nothing of this one stays with it.
+  const over = () => {
+    clearInterval(look)
+    socket.off('close', over)
+  }
+  req.once('end', over)
+  socket.once('close', over)
 }
 
 const REASONS: Record<number, string> = {
