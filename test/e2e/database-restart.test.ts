@@ -113,3 +113,42 @@ for (const signal of ['SIGKILL', 'SIGINT'] as const) {
     },
   )
 }
+
+test(
+  'a gated push whose PostgreSQL dies while it builds passes, or says why not and may be repeated',
+  LIMIT,
+  async (t) => {
+    const server = await givenServer(t, { RUNNER: await fastestRunner() })
+    const token = await server.token('ada')
+    const repo = await givenApp(t, server, token, 'gated', 'hello')
+    await repo.write('Dockerfile', DOCKERFILE)
+    await repo.commit('tick')
+    const commit = await repo.git('rev-parse', 'HEAD')
+    const tip = async () =>
+      (await repo.git('ls-remote', 'hypeman', 'refs/heads/main')).split(/\s/)[0] ?? ''
+    const push = repo.startPush('-o', 'gate', 'hypeman', 'main')
+    await push.line(/tick 1$/)
+    const before = await databasePid(server)
+    process.kill(before, 'SIGKILL')
+    await until('another PostgreSQL', async () => ![0, before].includes(await databasePid(server)))
+    await until('the server to be well', async () => (await server.api('/health', token)).ok)
+
+    const first = await push.done
+    if (first.exitCode !== 0) {
+      assert.match(first.text, /\[remote rejected\] main -> main \(.*(database|build server)/)
+      assert.equal(await tip(), '')
+      const again = await repo.push('-o', 'gate', 'hypeman', 'main')
+      assert.equal(again.exitCode, 0, again.text)
+    }
+    assert.equal(await tip(), commit)
+    const ends = await Promise.all(
+      (await buildsOf(server, token, 'gated')).map(({ id }) => server.ended(id, token)),
+    )
+    // The branch has moved once, by a build that has passed; what was refused has ended too.
+    assert.deepEqual(
+      ends.map(({ status }) => status),
+      first.exitCode === 0 ? ['ready'] : ['ready', 'cancelled'],
+    )
+    t.diagnostic(first.exitCode === 0 ? 'it passed' : first.text)
+  },
+)
