@@ -1,5 +1,6 @@
 // Pushes of a ref stand in the order in which they moved it, whenever they are recorded.
 import type { Knex } from 'knex'
+import { ZERO_OID } from './pkt-line.ts'
 import { insertPush, latestPush, type MovedRef, type PushRow, putBefore } from './push-store.ts'
 import type { Repositories } from './repositories.ts'
 
@@ -16,7 +17,7 @@ export async function addPush(
   const { app, update } = moved
   const { oldSha, newSha, ref } = update
   const latest = await latestPush(trx, app.id, ref)
-  const follows = latest === undefined || [oldSha, newSha].includes(latest.newSha)
+  const follows = [oldSha, newSha].includes(latest?.newSha ?? ZERO_OID)
   if (before === undefined && follows) return insertPush(trx, moved)
   // Whatever is missing in between will be looked for.
   const pushId = await insertPush(trx, moved, { gap: before === undefined })

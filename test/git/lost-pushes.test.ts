@@ -62,6 +62,16 @@ test('a push whose intake failed has its build, though another push came before 
   assert.ok(found.every(({ gap, status }) => !gap && status === 'queued'))
 })
 
+test('the first push of a branch has its build as well, though its intake failed: it had none', async (t) => {
+  const server = await givenGitServer(t)
+  const repo = await server.givenClient(t, 'new')
+  const lost = await losePush(server, repo)
+  const next = await pushNext(repo)
+  assert.equal(await server.reconciler.reconcile(), 1)
+  assert.equal(await server.reconciler.reconcile(), 0)
+  assert.deepEqual(commits(await pushed(server)), [lost, next])
+})
+
 test('several lost pushes in a row, forced ones too, have a build each', async (t) => {
   const { server, repo, first } = await givenApp(t)
   const one = await losePush(server, repo)
