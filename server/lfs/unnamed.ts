@@ -57,6 +57,8 @@ export function createUnnamedRetention({ db, lfsNames }: UnnamedOptions) {
 }
 
 async function removeDue(trx: Queryable, appId: string, names: LfsNames): Promise<string[]> {
+  // In the order in which a client's are promised.
+  await trx('lfs_objects').where({ app_id: appId }).orderBy('oid').forUpdate().select('oid')
   await trx.raw(
     `update lfs_objects
      set unnamed_since = case when oid = any(:oids) then null else clock_timestamp() end
@@ -76,8 +78,7 @@ async function dueOf(db: Queryable, appId: string, named: readonly string[]): Pr
     `select oid from lfs_objects
      where app_id = :appId and not (oid = any(:named))
        and unnamed_since < clock_timestamp() - cast(:days as int) * interval '1 day'
-     order by oid
-     ${'executionPromise' in db ? 'for update' : ''}`,
+     order by oid`,
     { appId, named: [...named], days: LFS_UNNAMED_DAYS },
   )
   return due.map(({ oid }) => oid)
