@@ -10,6 +10,7 @@ import { rows } from '../db/pool.ts'
 /** Which older builds a push cancels: those that wait, also those that run, or none. */
 export type Supersede = 'queued' | 'running' | 'off'
 
+/** The caller has the lock of the app: of two pushes each might wait for the other's build. */
 export async function supersede(
   trx: Knex.Transaction,
   newer: BuildRow,

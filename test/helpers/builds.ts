@@ -6,10 +6,13 @@ import type { Db } from '../../server/db/pool.ts'
 let count = 0
 
 export async function givenBuild(db: Db, overrides: Partial<NewBuild> = {}): Promise<BuildRow> {
+  return db.transaction((trx) => createBuildStore({ db }).insert(trx, aBuild(overrides)))
+}
+
+export function aBuild(overrides: Partial<NewBuild> = {}): NewBuild {
   count += 1
-  const id = `build${String(count).padStart(5, '0')}`
-  const build: NewBuild = {
-    id,
+  return {
+    id: `build${String(count).padStart(5, '0')}`,
     tenant: 'acme',
     pusher: 'ada',
     request: {},
@@ -18,5 +21,4 @@ export async function givenBuild(db: Db, overrides: Partial<NewBuild> = {}): Pro
     sourceBytes: 0,
     ...overrides,
   }
-  return db.transaction((trx) => createBuildStore({ db }).insert(trx, build))
 }

@@ -1,9 +1,10 @@
 // Apps and pushes as rows, for tests of what follows from their order.
 import { createId } from '@paralleldrive/cuid2'
-import { toBuild } from '../../server/builds/store.ts'
+import { createBuildStore, toBuild } from '../../server/builds/store.ts'
+import { lockApp } from '../../server/db/lock-order.ts'
 import type { Db } from '../../server/db/pool.ts'
 import { type Supersede, supersede } from '../../server/queue/supersede.ts'
-import { givenBuild } from './builds.ts'
+import { aBuild } from './builds.ts'
 
 export interface PushedApp {
   id: string
@@ -28,9 +29,14 @@ export async function givenPush(
 ) {
   const sha = createId().padEnd(40, '0')
   const moved = { app_id, ref, old_sha: sha, new_sha: sha, pusher: 'ada', source: 'push' }
-  const [{ id: pushId }] = await db('pushes').insert(moved).returning('id')
   const named = buildId === undefined ? {} : { id: buildId }
-  const build = await givenBuild(db, { ...named, appId: app_id, app: name, pushId, ref })
-  await db.transaction((trx) => supersede(trx, build, which))
-  return toBuild(await db('builds').where({ id: build.id }).first())
+  const id = await db.transaction(async (trx) => {
+    await lockApp(trx, app_id)
+    const [{ id: pushId }] = await trx('pushes').insert(moved).returning('id')
+    const pushed = aBuild({ ...named, appId: app_id, app: name, pushId, ref })
+    const build = await createBuildStore({ db }).insert(trx, pushed)
+    await supersede(trx, build, which)
+    return build.id
+  })
+  return toBuild(await db('builds').where({ id }).first())
 }
