@@ -62,6 +62,8 @@ export function createGateHandler(options: GateHandlerOptions) {
     for (const candidate of candidates) await requireTip(candidate, call)
     if (!goesOn()) rejectRest(candidates)
     for (const candidate of candidates) await release(candidate)
+    const moving = candidates.filter(({ build, rejected }) => build && rejected === undefined)
+    await call.print(moving.map(({ branch }) => `${STEP}Moving ${branch}`))
     return candidates.map(({ update: { ref }, rejected }) =>
       rejected === undefined ? { ref } : { ref, reason: rejected },
     )
@@ -92,7 +94,7 @@ export function createGateHandler(options: GateHandlerOptions) {
 
   /** Follows a build until it has passed or ended, or nobody waits for it any more. */
   async function watch(call: HookCall, candidate: Candidate): Promise<void> {
-    const { build, branch, rejected } = candidate
+    const { build, rejected } = candidate
     if (!build || rejected !== undefined) return
     const { print, stopping, push } = call
     const left = AbortSignal.any([stopping, push.clientGone, push.over.signal])
@@ -111,7 +113,7 @@ export function createGateHandler(options: GateHandlerOptions) {
     }
     const row = await store.get(build.buildId)
     if (verdictOf(row) === 'passed') {
-      await print([`${STEP}Build ${build.buildId} passed; moving ${branch}`])
+      await print([`${STEP}Build ${build.buildId} passed`])
       return
     }
     await build.follower.ending(print)

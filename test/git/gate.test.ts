@@ -50,9 +50,9 @@ test('the commit of a rejected push may be pushed again, and is built again', as
   await server.pass(id)
   const { exitCode, text } = await again.done
   assert.equal(exitCode, 0, text)
-  assert.match(text, new RegExp(`-----> Build ${id} passed; moving main`))
+  assert.match(text, new RegExp(`-----> Build ${id} passed\\n-----> Moving main`))
   assert.match(text, new RegExp(`success: build ${id} ready`))
-  assert.ok(text.indexOf('passed; moving') < text.indexOf('success:'))
+  assert.ok(text.indexOf('Moving main') < text.indexOf('success:'))
   assert.equal(await tip(), commit)
   const built = await build(id)
   assert.deepEqual([built.status, built.gate], ['ready', 'open'])
@@ -160,6 +160,21 @@ test('--atomic: when one build fails nothing moves, and the others are cancelled
   assert.equal(cancelled.status, 'cancelled')
   assert.match(cancelled.error ?? '', /its push was rejected: atomic push/)
   assert.deepEqual(await buildTags(), [])
+})
+
+test('--atomic: no branch is said to move when a later build of the push fails', async (t) => {
+  const { server, repo, tip } = await givenGatedServer(t)
+  const push = repo.startPush('--atomic', 'hypeman', 'main', 'main:refs/heads/master')
+  await push.line(/Build [a-z0-9]+ queued/)
+  const builds = await server.builds()
+  const ofRef = (name: string) => builds.find(({ ref }) => ref === `refs/heads/${name}`)!.id
+  await server.pass(ofRef('main'))
+  await push.line(/passed/)
+  await server.end(ofRef('master'), 'failed', FAILURE)
+  const { exitCode, text } = await push.done
+  assert.equal(exitCode, 1)
+  assert.doesNotMatch(text, /moving/i)
+  assert.equal(await tip(), undefined)
 })
 
 test('--atomic: when all builds pass everything moves', async (t) => {

@@ -98,7 +98,7 @@ export function testClient(client: GitClient): void {
     await server.pass(await shownBuild(good))
     const passed = await good.done
     assert.ok(passed.ok, passed.reason)
-    assert.match(passed.text, /passed; moving main/)
+    assert.match(passed.text, /-----> Moving main/)
     assert.equal(await tip(), await repo.git('rev-parse', 'HEAD'))
   })
 
