@@ -48,6 +48,7 @@ export async function startRegistry(options: RegistryOptions): Promise<RegistryC
   const config = JSON.stringify(settings({ dataDir, socketPath, secret }))
   await writeFile(configFile, config, { mode: 0o600 })
   const upstream = createOwnRegistry({ socketPath, dataDir })
+  const removeRunDir = () => rm(runDir, { recursive: true, force: true })
   const child = await supervise({
     name: 'registry',
     log,
@@ -55,6 +56,9 @@ export async function startRegistry(options: RegistryOptions): Promise<RegistryC
     end,
     delayMs: RESTART_DELAY_MS,
     delayMaxMs: RESTART_DELAY_MS,
+  }).catch(async (error) => {
+    await removeRunDir()
+    throw error
   })
   return {
     socketPath,
@@ -62,7 +66,7 @@ export async function startRegistry(options: RegistryOptions): Promise<RegistryC
     pid: child.pid,
     async stop() {
       await child.stop()
-      await rm(socketPath, { force: true })
+      await removeRunDir()
     },
   }
 }

@@ -127,5 +127,5 @@ test('a registry that can’t be started says why and leaves nothing running', a
   await assert.rejects(noSetpriv, /did not start: spawn \/nonexistent\/setpriv ENOENT/)
   const noBinary = startRegistry({ ...options, binary: '/nonexistent/registry' })
   await assert.rejects(noBinary, /\/nonexistent\/registry did not start: exit code 1/)
-  assert.deepEqual(await readdir(join(dir, 'run')), ['registry.json'])
+  assert.deepEqual(await readdir(dir), ['data'])
 })

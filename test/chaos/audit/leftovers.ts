@@ -15,9 +15,6 @@ const TRANSIENT = [
   'fetched-objects',
   'fetched-lfs-objects',
 ]
-/** What a server leaves in its runtime folder. */
-const LASTING = 'registry.json'
-
 export async function checkLeftovers(
   facts: Facts,
   input: AuditInput,
@@ -91,7 +88,7 @@ async function runtimeFilesOf(dataDir: string): Promise<string[]> {
   const { run } = pathsFor(dataDir)
   const entries = await readdir(run, { recursive: true, withFileTypes: true }).catch(() => [])
   return entries
-    .filter((entry) => !entry.isDirectory() && entry.name !== LASTING)
+    .filter((entry) => !entry.isDirectory())
     .map((entry) => {
       const kind = entry.isSocket() ? 'socket' : 'file'
       return `${kind} ${join(entry.parentPath, entry.name)}`
