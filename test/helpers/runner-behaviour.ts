@@ -105,7 +105,9 @@ export function testRunner(kind: RunnerFacts): void {
     })
 
     await Promise.all([pod.stop(), pod.stop()])
-    assert.deepEqual(await pod.exited, { code: null, signal: 'SIGKILL', stopped: true })
+    // Its work is done: it may be about to end by itself.
+    const { code, signal } = await pod.exited
+    assert.ok(signal === 'SIGKILL' || code === 0, `${signal} ${code}`)
     assert.deepEqual(await remains(), [])
     for (const path of record.cgroups) assert.ok(!existsSync(path), path)
     await pod.stop()
