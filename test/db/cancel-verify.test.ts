@@ -1,8 +1,6 @@
 // A cancel that comes when the image is pushed and its worker asks the server's registry for it.
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import type { BuildResult } from '../../agent/protocol.ts'
 import { createBuildLog } from '../../server/builds/log.ts'
@@ -15,6 +13,7 @@ import { givenBuild } from '../helpers/builds.ts'
 import { givenDatabase, silent } from '../helpers/database.ts'
 import { quietPipeline } from '../helpers/pipeline.ts'
 import { playedRunner } from '../helpers/played-guest.ts'
+import { listen } from '../helpers/registry.ts'
 import { until } from '../helpers/until.ts'
 
 const WELCOME = {
@@ -42,14 +41,7 @@ async function givenServer(t: TestContext) {
     asked += 1
     res.writeHead(401).end()
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.after(() => {
-    server.close()
-    server.closeAllConnections()
-  })
-  const { port } = server.address() as AddressInfo
-  return { url: `http://127.0.0.1:${port}`, asked: () => asked }
+  return { url: await listen(t, server), asked: () => asked }
 }
 
 test('a build that is cancelled while its worker looks for its image ends at once, and not after a minute', async (t) => {

@@ -1,14 +1,13 @@
 // A worker and a server that does not behave.
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import v8 from 'node:v8'
 import vm from 'node:vm'
 import { createRemoteServer } from '../../../server/workers/remote-server.ts'
 import { silent } from '../../helpers/database.ts'
+import { listen } from '../../helpers/registry.ts'
 
 v8.setFlagsFromString('--expose-gc')
 const collectGarbage = vm.runInNewContext('gc') as () => void
@@ -27,14 +26,7 @@ async function givenSilentServer(t: TestContext) {
     requests += 1
     if (requests > 1) res.setHeader('content-type', 'application/json').end(JSON.stringify(WELCOME))
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.after(() => {
-    server.close()
-    server.closeAllConnections()
-  })
-  const { port } = server.address() as AddressInfo
-  return { url: `http://127.0.0.1:${port}`, requests: () => requests }
+  return { url: await listen(t, server), requests: () => requests }
 }
 
 test('a server that takes a request and never answers is asked again, whatever is collected as garbage', async (t) => {
